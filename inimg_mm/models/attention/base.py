@@ -1,0 +1,92 @@
+"""The contract of a gate, and the addition that it recalibrates."""
+
+from abc import abstractmethod
+from typing import ClassVar
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+
+class Gate(BaseModule):
+    """One weight per channel, from the means of a block's two streams.
+
+    A gate is called as ``gate(residual, shortcut)`` with feature maps of shape
+    (N, C, H, W) and returns weights of shape (N, C, 1, 1) in the residual's dtype.
+    Its arithmetic is done in the dtype of its own parameters with autocast off:
+    under mixed precision that is float32, where means over a map stay finite.
+
+    Subclasses implement :meth:`excite`.
+    """
+
+    attribute: ClassVar[str] = 'gate'
+    """Name under which a block holds the gate, and so its prefix in a state dict."""
+    needs_shortcut: bool = False
+    """Whether :meth:`excite` reads the shortcut's means."""
+
+    def forward(self, residual: Tensor, shortcut: Tensor | None = None) -> Tensor:
+        """Weigh the channels of ``residual``.
+
+        Args:
+            residual: The residual branch after its last layer, (N, C, H, W).
+            shortcut: The projected shortcut, (N, C, H, W); read only where ``needs_shortcut``.
+
+        Returns:
+            Weights in (0, 1), (N, C, 1, 1), of the residual's dtype.
+
+        Raises:
+            ValueError: If the gate compares both streams and ``shortcut`` is None.
+        """
+        streams = [residual]
+        if self.needs_shortcut:
+            if shortcut is None:
+                raise no_shortcut_error(type(self).__name__)
+            streams.append(shortcut)
+        dtype = next(self.parameters()).dtype
+        with torch.autocast(residual.device.type, enabled=False):
+            means = [stream.mean((2, 3), keepdim=True, dtype=dtype) for stream in streams]
+            weight = self.excite(*means)
+        return weight.to(residual.dtype)
+
+    @abstractmethod
+    def excite(self, *means: Tensor) -> Tensor:
+        """Turn the streams' means, each (N, C, 1, 1), residual first, into weights (N, C, 1, 1)."""
+
+
+def no_shortcut_error(name: str) -> ValueError:
+    """The error of a gate that compares two streams where there is only one."""
+    return ValueError(
+        f'{name} compares the residual with the shortcut, and here there is no shortcut; gates that fit: '
+        "type='SE', or type='InnerImaging' with streams=1"
+    )
+
+
+def hidden_width(channels: int, reduction: int) -> int:
+    """Width of a gate's code: ``max(channels // reduction, 1)``, without further rounding.
+
+    Raises:
+        ValueError: If ``reduction`` is not a positive integer.
+    """
+    if not isinstance(reduction, int) or reduction < 1:
+        raise ValueError(f'reduction must be an integer of at least 1, got {reduction!r}')
+    return max(channels // reduction, 1)
+
+
+def recalibrated_add(shortcut: Tensor, residual: Tensor, gate: nn.Module | None, drop_path: nn.Module) -> Tensor:
+    """``shortcut + gate(residual, shortcut) * drop_path(residual)``; a plain sum without a gate.
+
+    ``addcmul`` does the product and the sum in one walk over the maps.
+
+    Args:
+        shortcut: (N, C, H, W).
+        residual: (N, C, H, W).
+        gate: See :class:`Gate`; None for a plain residual block.
+        drop_path: Stochastic depth, or an identity. The gate sees the residual before it.
+
+    Returns:
+        (N, C, H, W).
+    """
+    if gate is None:
+        return shortcut + drop_path(residual)
+    weight = gate(residual, shortcut)
+    return torch.addcmul(shortcut, drop_path(residual), weight)

@@ -1,0 +1,94 @@
+"""From an ``attention`` spec to gates."""
+
+import copy
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .base import Gate, no_shortcut_error
+from .inner_imaging import InnerImaging, cmpe_se
+from .squeeze_excitation import SE
+
+GATES: dict[str, Callable[..., Gate]] = {'SE': SE, 'CMPESE': cmpe_se, 'InnerImaging': InnerImaging}
+"""The ``type`` of an attention spec and what builds its gate."""
+
+_FROM_THE_BLOCK = ('channels', 'planes', 'init_cfg')
+
+
+class Attention:
+    """An ``attention`` spec, checked once and built for each block.
+
+    Args:
+        spec: ``dict(type='SE' | 'CMPESE' | 'InnerImaging', stages=None, **options)``, where
+            ``stages`` holds one flag per stage (None: every stage has gates); or None for a
+            net without gates.
+        num_stages: How many flags ``stages`` must hold.
+        norm_cfg: The backbone's norm config. A gate's own norm is BN, or SyncBN where the
+            backbone's is, unless the spec names one.
+        has_shortcut: Whether the backbone's blocks have a shortcut to compare with.
+
+    Raises:
+        ValueError: If the type or an option is unknown (the choices are named), ``stages`` has
+            another length, or an option is out of its range.
+    """
+
+    def __init__(
+        self,
+        spec: dict[str, Any] | None,
+        num_stages: int,
+        norm_cfg: dict[str, Any] | None = None,
+        has_shortcut: bool = True,
+    ) -> None:
+        options = copy.deepcopy(dict(spec)) if spec is not None else dict(type=None, stages=(False,) * num_stages)
+        self.type = options.pop('type', None)
+        self.stages = _checked_stages(options.pop('stages', None), num_stages)
+        self.has_shortcut = has_shortcut
+        self.options = options
+        if spec is None:
+            return
+        if self.type not in GATES:
+            raise ValueError(f'unknown attention type {self.type!r}; choose from {list(GATES)}')
+        accepted = list(inspect.signature(GATES[self.type]).parameters)
+        choices = [name for name in accepted if name not in _FROM_THE_BLOCK]
+        unknown = [name for name in options if name not in choices]
+        if unknown:
+            raise ValueError(f'attention type {self.type!r} has no option {unknown[0]!r}; choose from {choices}')
+        self.takes_planes = 'planes' in accepted
+        if 'norm_cfg' in choices and options.get('norm_cfg') is None:
+            options['norm_cfg'] = _gate_norm(norm_cfg)
+
+    def build(self, stage: int, channels: int, planes: int) -> Gate | None:
+        """Build the gate of one block.
+
+        Args:
+            stage: Index of the block's stage, from 0.
+            channels: C of the block's output.
+            planes: The block's base width.
+
+        Returns:
+            The gate, or None where the stage has none.
+
+        Raises:
+            ValueError: If the gate cannot be had for that many channels, or needs a shortcut where there is none.
+        """
+        if not self.stages[stage]:
+            return None
+        options = dict(self.options, planes=planes) if self.takes_planes else self.options
+        gate = GATES[self.type](channels, **options)
+        if gate.needs_shortcut and not self.has_shortcut:
+            raise no_shortcut_error(f'attention type {self.type!r}')
+        return gate
+
+
+def _checked_stages(stages: Sequence[bool] | None, num_stages: int) -> tuple[bool, ...]:
+    if stages is None:
+        return (True,) * num_stages
+    if not isinstance(stages, Sequence) or len(stages) != num_stages:
+        raise ValueError(f'attention stages must hold one flag for each of {num_stages} stages, got {stages!r}')
+    return tuple(bool(flag) for flag in stages)
+
+
+def _gate_norm(norm_cfg: dict[str, Any] | None) -> dict[str, Any]:
+    if norm_cfg is not None and 'SyncBN' in str(norm_cfg.get('type')):
+        return dict(type=norm_cfg['type'])
+    return dict(type='BN')

@@ -1,0 +1,159 @@
+"""What every backbone has: stages, outputs, freezing, and the metadata that says so."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+class Backbone(BaseModule):
+    """A stem and stages ``layer1``, ``layer2``, …, one feature map per ``out_indices``.
+
+    Only the stages that ``out_indices`` reads are built: an unused stage would have
+    parameters without gradients, on which distributed training hangs. A subclass adds
+    them with :meth:`add_stage`, in order, and implements :meth:`stem`.
+
+    Args:
+        num_stages: How many stages the family's options describe.
+        out_indices: Stages, from 0, whose outputs are returned; ascending.
+        frozen_stages: Freeze the stem and the first ``frozen_stages`` stages, the norms in
+            their gates included; 0 freezes the stem alone, -1 nothing.
+        norm_eval: Keep all batch norms in eval mode while training.
+        init_cfg: mmengine's initialiser config.
+
+    Attributes:
+        out_channels: Channels of each returned map.
+        out_strides: Stride of each returned map relative to the image.
+
+    Raises:
+        ValueError: If an argument is out of its range; the message names the choices.
+    """
+
+    def __init__(
+        self,
+        num_stages: int,
+        out_indices: Sequence[int],
+        frozen_stages: int,
+        norm_eval: bool,
+        init_cfg: dict | list[dict] | None,
+    ) -> None:
+        super().__init__(init_cfg)
+        indices = tuple(out_indices) if isinstance(out_indices, Sequence) else (out_indices,)
+        if not indices or any(index not in range(num_stages) for index in indices):
+            raise ValueError(f'out_indices must be among {tuple(range(num_stages))} (num_stages={num_stages}), '
+                             f'got {out_indices!r}')  # fmt: skip
+        if list(indices) != sorted(set(indices)):
+            raise ValueError(f'out_indices must be ascending and without repeats, got {out_indices!r}')
+        if frozen_stages not in range(-1, num_stages + 1):
+            raise ValueError(f'frozen_stages must be from -1 to {num_stages}, got {frozen_stages!r}')
+        self.out_indices = indices
+        self.frozen_stages = frozen_stages
+        self.norm_eval = norm_eval
+        self.stage_names: list[str] = []
+        self._stage_channels: list[int] = []
+        self._stage_strides: list[int] = []
+
+    @abstractmethod
+    def stem(self, x: Tensor) -> Tensor:
+        """Map the image (N, in_channels, H, W) to the first stage's input."""
+
+    @abstractmethod
+    def stem_modules(self) -> list[nn.Module]:
+        """The stem's modules with parameters, for freezing."""
+
+    @property
+    def depth_to_build(self) -> int:
+        """How many stages ``out_indices`` reads."""
+        return self.out_indices[-1] + 1
+
+    def add_stage(self, stage: nn.Module, channels: int, stride: int) -> None:
+        """Add the next stage.
+
+        Args:
+            stage: The module.
+            channels: Channels of its output.
+            stride: Stride of its output relative to the image.
+        """
+        name = f'layer{len(self.stage_names) + 1}'
+        self.add_module(name, stage)
+        self.stage_names.append(name)
+        self._stage_channels.append(channels)
+        self._stage_strides.append(stride)
+
+    @property
+    def out_channels(self) -> tuple[int, ...]:
+        """Channels of each returned map."""
+        return tuple(self._stage_channels[index] for index in self.out_indices)
+
+    @property
+    def out_strides(self) -> tuple[int, ...]:
+        """Stride of each returned map relative to the image."""
+        return tuple(self._stage_strides[index] for index in self.out_indices)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Compute the feature maps.
+
+        Args:
+            x: Images, (N, in_channels, H, W).
+
+        Returns:
+            One map per ``out_indices``, (N, out_channels[i], ~H / out_strides[i], ~W / out_strides[i]).
+        """
+        x = self.stem(x)
+        outputs = []
+        for index, name in enumerate(self.stage_names):
+            x = getattr(self, name)(x)
+            if index in self.out_indices:
+                outputs.append(x)
+        return tuple(outputs)
+
+    def train(self, mode: bool = True) -> 'Backbone':
+        """Set the training mode; what is frozen stays frozen, and ``norm_eval`` holds."""
+        super().train(mode)
+        self._freeze()
+        if mode and self.norm_eval:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+    def _freeze(self) -> None:
+        frozen: list[nn.Module] = self.stem_modules() if self.frozen_stages >= 0 else []
+        frozen += [getattr(self, name) for name in self.stage_names[: max(self.frozen_stages, 0)]]
+        for module in frozen:
+            module.eval()
+            module.requires_grad_(False)
+
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
+        """Depth of a parameter, for layer-wise learning-rate decay (mmpretrain's contract).
+
+        Args:
+            param_name: Full name of the parameter.
+            prefix: The backbone's prefix in it, e.g. 'backbone.'.
+
+        Returns:
+            The parameter's layer (0: stem, then one per block, last: everything outside the
+            backbone) and the number of layers.
+        """
+        blocks = [len(getattr(self, name)) for name in self.stage_names]
+        num_layers = sum(blocks) + 2
+        if not param_name.startswith(prefix):
+            return num_layers - 1, num_layers
+        name, _, rest = param_name[len(prefix) :].partition('.')
+        if name not in self.stage_names:
+            return 0, num_layers
+        return 1 + sum(blocks[: self.stage_names.index(name)]) + int(rest.split('.')[0]), num_layers
+
+
+def per_stage(name: str, values: Sequence[Any], num_stages: int) -> tuple[Any, ...]:
+    """Check an argument that holds one value per stage.
+
+    Raises:
+        ValueError: If it holds another number of values.
+    """
+    if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != num_stages:
+        raise ValueError(f'{name} must hold one value for each of {num_stages} stages (num_stages), got {values!r}')
+    return tuple(values)

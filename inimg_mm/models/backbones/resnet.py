@@ -1,0 +1,244 @@
+"""ResNet and ResNeXt, and the same with gates."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from mmcv.cnn import build_norm_layer
+from mmengine.model import Sequential
+from torch import Tensor, nn
+
+from inimg_mm.models.attention import Attention
+from inimg_mm.registry import MODELS
+
+from .base import Backbone, per_stage
+from .blocks import BasicBlock, Bottleneck, ResidualBlock
+from .shortcuts import projection
+from .stems import stem_conv
+
+INIT_CFG = (
+    dict(type='Kaiming', layer='Conv2d'),
+    dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
+)
+
+
+@MODELS.register_module()
+class ResNet(Backbone):
+    """Residual network (He et al., arXiv 1512.03385), with any gate.
+
+    The arguments are mmdet's, with its meaning; the defaults differ in ``norm_eval``.
+    ResNeXt is ``groups=32, base_width=4``; v1d is ``deep_stem=True, avg_down=True``.
+
+    Args:
+        depth: 18, 34, 50, 101 or 152.
+        in_channels: Channels of the image.
+        stem_channels: Channels of the stem. Default: ``base_channels``.
+        base_channels: Planes of the first stage; each further stage doubles them.
+        groups: Groups of the 3x3 convolutions.
+        base_width: The 3x3 convolutions have ``int(planes * base_width / 64) * groups`` channels.
+        num_stages: From 1 to 4.
+        strides: Stride of each stage's first block.
+        dilations: Dilation of each stage.
+        contract_dilation: The first block of a dilated stage takes ``max(d // 2, 1)``.
+        multi_grid: Dilation of each block of the last stage, instead of its ``dilations`` value.
+        out_indices: Stages whose outputs are returned; later stages are not built.
+        style: Stride in the 3x3 ('pytorch') or in the first 1x1 convolution ('caffe').
+        deep_stem: Three 3x3 convolutions instead of the 7x7.
+        avg_down: Average pool before the shortcut's 1x1 convolution.
+        frozen_stages: See :class:`.Backbone`.
+        conv_cfg: Config of the convolutions.
+        norm_cfg: Config of the norms.
+        norm_eval: See :class:`.Backbone`.
+        dcn: Config of deformable 3x3 convolutions, e.g. ``dict(type='DCNv2', deform_groups=1)``.
+        stage_with_dcn: Which stages have them.
+        plugins: None; gates are given as ``attention``.
+        with_cp: Recompute blocks in the backward pass to save memory.
+        zero_init_residual: Start every block as an identity.
+        drop_path_rate: Stochastic depth: the rate rises linearly from 0 in the first to this in
+            the last block (arXiv 1603.09382).
+        attention: ``dict(type='SE' | 'CMPESE' | 'InnerImaging', stages=None, **options)``, see
+            :class:`.Attention`; None for the family's own (none in ResNet). Without ``type``,
+            options of the family's own.
+        init_cfg: mmengine's initialiser config.
+
+    Raises:
+        ValueError: If an argument is out of its range or cannot be honoured; the message names the choices.
+    """
+
+    arch_settings: ClassVar[dict[int, tuple[type[ResidualBlock], tuple[int, ...]]]] = {
+        18: (BasicBlock, (2, 2, 2, 2)),
+        34: (BasicBlock, (3, 4, 6, 3)),
+        50: (Bottleneck, (3, 4, 6, 3)),
+        101: (Bottleneck, (3, 4, 23, 3)),
+        152: (Bottleneck, (3, 8, 36, 3)),
+    }
+    default_attention: ClassVar[dict[str, Any] | None] = None
+
+    def __init__(
+        self,
+        depth: int,
+        in_channels: int = 3,
+        stem_channels: int | None = None,
+        base_channels: int = 64,
+        groups: int = 1,
+        base_width: int = 64,
+        num_stages: int = 4,
+        strides: Sequence[int] = (1, 2, 2, 2),
+        dilations: Sequence[int] = (1, 1, 1, 1),
+        contract_dilation: bool = False,
+        multi_grid: Sequence[int] | None = None,
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+        style: str = 'pytorch',
+        deep_stem: bool = False,
+        avg_down: bool = False,
+        frozen_stages: int = -1,
+        conv_cfg: dict[str, Any] | None = None,
+        norm_cfg: dict[str, Any] | None = None,
+        norm_eval: bool = False,
+        dcn: dict[str, Any] | None = None,
+        stage_with_dcn: Sequence[bool] = (False, False, False, False),
+        plugins: None = None,
+        with_cp: bool = False,
+        zero_init_residual: bool = True,
+        drop_path_rate: float = 0.0,
+        attention: dict[str, Any] | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        family = type(self).__name__
+        if depth not in self.arch_settings:
+            raise ValueError(f'{family} has no depth {depth!r}; choose from {sorted(self.arch_settings)}')
+        if num_stages not in range(1, 5):
+            raise ValueError(f'num_stages must be from 1 to 4, got {num_stages!r}')
+        if style not in ('pytorch', 'caffe'):
+            raise ValueError(f"style must be 'pytorch' or 'caffe', got {style!r}")
+        if plugins is not None:
+            raise ValueError(f'{family} takes no plugins; gates are given as attention=dict(type=…)')
+        if not 0 <= drop_path_rate < 1:
+            raise ValueError(f'drop_path_rate must be at least 0 and below 1, got {drop_path_rate!r}')
+        super().__init__(num_stages, out_indices, frozen_stages, norm_eval, init_cfg or list(INIT_CFG))
+        strides = per_stage('strides', strides, num_stages)
+        dilations = per_stage('dilations', dilations, num_stages)
+        block, depths = self.arch_settings[depth]
+        norm_cfg = copy.deepcopy(norm_cfg) if norm_cfg else dict(type='BN')
+        gates = Attention(self._attention_spec(attention), num_stages, norm_cfg)
+        dcns = _stage_dcn(dcn, stage_with_dcn, num_stages)
+        last_block = max(sum(depths[:num_stages]) - 1, 1)
+
+        channels = stem_channels or base_channels
+        self.conv1 = stem_conv(in_channels, channels, deep_stem, conv_cfg, norm_cfg)
+        self.norm1_name, norm1 = build_norm_layer(norm_cfg, channels, postfix=1)
+        self.add_module(self.norm1_name, norm1)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+
+        total_stride = 4
+        for stage in range(self.depth_to_build):
+            planes = base_channels * 2**stage
+            out_channels = planes * block.expansion
+            grid = multi_grid if stage == num_stages - 1 else None
+            block_dilations = _block_dilations(dilations[stage], depths[stage], contract_dilation, grid)
+            blocks = []
+            for index, dilation in enumerate(block_dilations):
+                stride = strides[stage] if index == 0 else 1
+                blocks.append(
+                    block(
+                        in_channels=channels,
+                        planes=planes,
+                        stride=stride,
+                        dilation=dilation,
+                        groups=groups,
+                        base_width=base_width,
+                        style=style,
+                        conv_cfg=conv_cfg,
+                        norm_cfg=norm_cfg,
+                        dcn=dcns[stage],
+                        zero_init_residual=zero_init_residual,
+                        downsample=projection(channels, out_channels, stride, avg_down, conv_cfg, norm_cfg),
+                        gate=gates.build(stage, out_channels, planes),
+                        with_cp=with_cp,
+                        drop_path_rate=drop_path_rate * (sum(depths[:stage]) + index) / last_block,
+                        **self.block_options(stage, index),
+                    )
+                )
+                channels = out_channels
+            total_stride *= strides[stage]
+            self.add_stage(Sequential(*blocks), channels, total_stride)
+        self._freeze()
+
+    def block_options(self, stage: int, index: int) -> dict[str, Any]:
+        """Further arguments that a family gives to block ``index`` of ``stage``, both from 0."""
+        return {}
+
+    def stem(self, x: Tensor) -> Tensor:
+        """See :meth:`.Backbone.stem`."""
+        return self.maxpool(self.relu(getattr(self, self.norm1_name)(self.conv1(x))))
+
+    def stem_modules(self) -> list[nn.Module]:
+        """See :meth:`.Backbone.stem_modules`."""
+        return [self.conv1, getattr(self, self.norm1_name)]
+
+    @classmethod
+    def _attention_spec(cls, attention: dict[str, Any] | None) -> dict[str, Any] | None:
+        if cls.default_attention is None:
+            return attention
+        if attention is None or 'type' not in attention:
+            return {**cls.default_attention, **(attention or {})}
+        return attention
+
+
+@MODELS.register_module()
+class SEResNet(ResNet):
+    """:class:`ResNet` with SE gates (arXiv 1709.01507)."""
+
+    default_attention = dict(type='SE')
+
+
+@MODELS.register_module()
+class SEResNeXt(SEResNet):
+    """:class:`SEResNet` with grouped 3x3 convolutions (arXiv 1709.01507); 32x4d by default.
+
+    Args:
+        depth: 50, 101 or 152.
+        groups: Groups of the 3x3 convolutions.
+        base_width: Width of each group in the first stage.
+        **options: See :class:`ResNet`.
+    """
+
+    arch_settings: ClassVar = {depth: arch for depth, arch in ResNet.arch_settings.items() if depth >= 50}
+
+    def __init__(self, depth: int, groups: int = 32, base_width: int = 4, **options: Any) -> None:
+        super().__init__(depth, groups=groups, base_width=base_width, **options)
+
+
+@MODELS.register_module()
+class CMPESEResNet(ResNet):
+    """:class:`ResNet` with competitive SE gates (arXiv 1807.08920); the 1x1 pair view by default."""
+
+    default_attention = dict(type='CMPESE', view='pair_1x1')
+
+
+@MODELS.register_module()
+class InnerImagingResNet(ResNet):
+    """:class:`ResNet` with inner-imaging gates (arXiv 1904.12639); D+A+F by default."""
+
+    default_attention = dict(type='InnerImaging', streams=2, filters=((1, 1), (2, 1), (3, 3)), fold=16)
+
+
+def _block_dilations(dilation: int, blocks: int, contract: bool, multi_grid: Sequence[int] | None) -> tuple[int, ...]:
+    """Dilation of each block of a stage."""
+    if multi_grid is not None:
+        return per_stage('multi_grid', multi_grid, blocks)
+    first = max(dilation // 2, 1) if contract else dilation
+    return (first,) + (dilation,) * (blocks - 1)
+
+
+def _stage_dcn(
+    dcn: dict[str, Any] | None, stage_with_dcn: Sequence[bool], num_stages: int
+) -> tuple[dict[str, Any] | None, ...]:
+    """The deformable convolution's config of each stage."""
+    if dcn is None:
+        return (None,) * num_stages
+    flags = per_stage('stage_with_dcn', stage_with_dcn, num_stages)
+    if not any(flags):
+        raise ValueError(f'dcn={dcn!r} is used in no stage; set stage_with_dcn, e.g. (False, True, True, True)')
+    return tuple(dcn if flag else None for flag in flags)
