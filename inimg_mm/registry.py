@@ -7,8 +7,15 @@ registry: mmdet has a detector and mmpose a backbone called ``SCNet``.
 """
 
 from mmengine.registry import MODELS as ROOT_MODELS
+from mmengine.registry import WEIGHT_INITIALIZERS as ROOT_WEIGHT_INITIALIZERS
 from mmengine.registry import Registry
 
-__all__ = ['MODELS']
+__all__ = ['MODELS', 'WEIGHT_INITIALIZERS']
 
 MODELS = Registry('model', parent=ROOT_MODELS, scope='inimg_mm', locations=['inimg_mm.models'])
+WEIGHT_INITIALIZERS = Registry(
+    'weight initializer',
+    parent=ROOT_WEIGHT_INITIALIZERS,
+    scope='inimg_mm',
+    locations=['inimg_mm.checkpoints'],
+)

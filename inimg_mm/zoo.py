@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 RESNET, RESNEXT, BAG_OF_TRICKS = '1512.03385', '1611.05431', '1812.01187'
 SENET, CMPE_SE, INNER_IMAGING = '1709.01507', '1807.08920', '1904.12639'
+SCNET = 'CVPR 2020'
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,12 @@ class Model:
 
     Attributes:
         config: Config of the backbone, ``type`` included.
-        paper: arXiv number of the paper that describes the net.
+        paper: arXiv number, or conference, of the paper that describes the net.
         params: Parameters with the 1000-way classifier, as the reference implementation
             (torchvision's, timm's or the authors') counts them.
         gmacs: The paper's multiply-adds at 224x224, in G.
         top1: The paper's ImageNet top-1 accuracy, single crop 224x224, in %.
+        weights: Where the authors keep their ImageNet weights (not fetched, not checked here).
     """
 
     config: dict[str, Any] = field(repr=False)
@@ -34,6 +36,7 @@ class Model:
     params: int | None = None
     gmacs: float | None = None
     top1: float | None = None
+    weights: str | None = None
 
 
 def _config(family: str, depth: int, **options: Any) -> dict[str, Any]:
@@ -45,9 +48,12 @@ def _cmpe_se(view: str) -> Model:
 
 
 def _inner_imaging(**options: Any) -> Model:
-    return Model(_config('InnerImagingResNet', 50, attention=dict(type='InnerImaging', **options)), INNER_IMAGING)
+    return Model(
+        _config('InnerImagingResNet', 50, attention=dict(type='InnerImaging', **options)), INNER_IMAGING
+    )
 
 
+AUTHORS = 'https://backseason.oss-cn-beijing.aliyuncs.com/scnet'
 V1D = dict(deep_stem=True, avg_down=True)
 NEXT = dict(groups=32, base_width=4)
 
@@ -75,6 +81,23 @@ MODELS: dict[str, Model] = {
     'ini_resnet50_d': _inner_imaging(streams=2, filters=((2, 1),), fold=None),
     'ini_resnet50_da': _inner_imaging(streams=2, filters=((1, 1), (2, 1)), fold=None),
     'ini_resnet50_daf': _inner_imaging(streams=2, filters=((1, 1), (2, 1), (3, 3)), fold=16),
+    'scnet50': Model(_config('SCNet', 50), SCNET, 25_564_584, 3.95, 77.8, f'{AUTHORS}/scnet50-dc6a7e87.pth'),
+    'scnet50_v1d': Model(
+        _config('SCNet', 50, **V1D, avd=True),
+        SCNET,
+        25_583_816,
+        4.71,
+        80.47,
+        f'{AUTHORS}/scnet50_v1d-4109d1e1.pth',
+    ),
+    'scnet101': Model(
+        _config('SCNet', 101), SCNET, 44_565_416, 7.21, 78.9, f'{AUTHORS}/scnet101-44c5b751.pth'
+    ),
+    'scnet101_v1d': Model(_config('SCNet', 101, **V1D, avd=True, stem_channels=128), SCNET, 44_689_192),
+    'scnext50': Model(_config('SCNet', 50, groups=32, base_width=2), SCNET, 25_044_008),
+    'se_scnet50': Model(_config('SCNet', 50, attention=dict(type='SE')), SCNET),
+    'cmpese_scnet50': Model(_config('SCNet', 50, attention=dict(type='CMPESE', view='pair_1x1')), SCNET),
+    'ini_scnet50': Model(_config('SCNet', 50, attention=dict(type='InnerImaging')), SCNET),
 }
 
 

@@ -5,10 +5,7 @@ _base_ = [
     '../_base_/datasets/digits_coco.py',
     '../_base_/schedules/adamw_cosine_5e.py',
 ]
-model = dict(
-    backbone=dict(
-        type='inimg_mm.CMPESEResNet',
-        attention=dict(type='CMPESE', view='pair_1x1')))
+model = dict(backbone=dict(type='inimg_mm.CMPESEResNet', attention=dict(type='CMPESE', view='pair_1x1')))
 train_cfg = dict(by_epoch=True, max_epochs=5, val_interval=1)
 val_cfg = dict()
 test_cfg = dict()

@@ -7,7 +7,8 @@ _base_ = [
 ]
 model = dict(
     backbone=dict(_delete_=True, type='inimg_mm.SEResNet', depth=18, base_channels=32),
-    head=dict(num_classes=10, in_channels=256, topk=(1,)))
+    head=dict(num_classes=10, in_channels=256, topk=(1,)),
+)
 train_cfg = dict(by_epoch=True, max_epochs=15, val_interval=5)
 val_cfg = dict()
 test_cfg = dict()

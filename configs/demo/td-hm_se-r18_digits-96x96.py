@@ -10,7 +10,8 @@ model = dict(
         type='PoseDataPreprocessor',
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True),
+        bgr_to_rgb=True,
+    ),
     backbone=dict(type='inimg_mm.SEResNet', depth=18, base_channels=32),
     head=dict(
         type='HeatmapHead',
@@ -19,8 +20,10 @@ model = dict(
         deconv_out_channels=(128, 64, 64),
         deconv_kernel_sizes=(4, 4, 4),
         loss=dict(type='KeypointMSELoss', use_target_weight=True),
-        decoder=_base_.codec),
-    test_cfg=dict(flip_test=False))
+        decoder=_base_.codec,
+    ),
+    test_cfg=dict(flip_test=False),
+)
 train_cfg = dict(by_epoch=True, max_epochs=15, val_interval=5)
 val_cfg = dict()
 test_cfg = dict()

@@ -15,11 +15,11 @@ from PIL import Image, ImageFilter
 from .demo_sources import INK_LEVEL, Photo, Scan
 
 SCENE_SIZE = 192  # pixels
-DIGIT_HEIGHTS = (28, 90)  # pixels, of the upright digit
-MAX_ANGLE = 25  # degrees: a 6 stays a 6
-COUNT_SHARES = (0.15, 0.25, 0.3, 0.2, 0.1)  # of scenes that try to hold 1, 2, 3, 4, 5 digits
+DIGIT_HEIGHTS = (32, 80)  # pixels, of the upright digit
+MAX_ANGLE = 20  # degrees: a 6 stays a 6
+COUNT_SHARES = (0.08, 0.2, 0.3, 0.24, 0.18)  # of scenes that try to hold 1, 2, 3, 4, 5 digits
 OCCLUDED_SHARE = 1 / 3  # of scenes in which digits may be hidden in part
-MIN_VISIBLE = 0.6  # share of its ink that every digit shows
+MIN_VISIBLE = 0.75  # share of its ink that every digit shows
 MARGIN = 2  # empty pixels around the ink, also towards the picture's edge
 MIN_CONTRAST = 0.3  # luminance between ink and nine tenths of what surrounds it
 ATTEMPTS = 20
@@ -97,7 +97,7 @@ def tight_box(mask: np.ndarray) -> tuple[int, int, int, int]:
 def compose_scene(rng: np.random.Generator, scans: list[list[Scan]], photos: list[Photo]) -> Scene:
     """Compose a picture of 192x192 pixels with one to five digits.
 
-    Every digit shows at least 60 % of its ink, and every digit in the picture is in `instances`.
+    Every digit shows at least three quarters of its ink, and every digit in the picture is in `instances`.
 
     Args:
         rng: Source of every choice.
@@ -118,9 +118,8 @@ def compose_scene(rng: np.random.Generator, scans: list[list[Scan]], photos: lis
         inks.append(ink)
     occluder_photos = []
     if occluded:
-        for number in rng.permutation(len(inks))[: rng.integers(1, 3)]:
-            name = _hide_part(rng, canvas, photos, inks, visible, int(number))
-            occluder_photos += [name] if name else []
+        name = _hide_part(rng, canvas, photos, inks, visible, int(rng.integers(len(inks))))
+        occluder_photos += [name] if name else []
     pixels = np.rint(canvas * 255).astype(np.uint8)
     instances = [_finish(ink, mask) for ink, mask in zip(inks, visible, strict=True)]
     return Scene(pixels, instances, photo, occluder_photos)
@@ -155,14 +154,14 @@ def _background(rng: np.random.Generator, photos: list[Photo], size: int) -> tup
     if rng.random() < 0.5:
         pixels = pixels[:, ::-1]
     mean = pixels.mean()
-    return photo.name, np.clip((pixels - mean) * rng.uniform(0.5, 0.9) + mean * rng.uniform(0.8, 1.1), 0, 1)
+    return photo.name, np.clip((pixels - mean) * rng.uniform(0.4, 0.75) + mean * rng.uniform(0.8, 1.1), 0, 1)
 
 
 def _render(rng: np.random.Generator, scan: Scan, height: float) -> _Ink:
     """Scale a scan smoothly to a height in pixels, stretch it a little and turn it."""
     left, top, right, bottom = scan.box
     scale = height / (bottom - top)
-    stretch = rng.uniform(0.85, 1.15)
+    stretch = rng.uniform(0.9, 1.1)
     angle = math.radians(rng.uniform(-MAX_ANGLE, MAX_ANGLE))
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     to_pixels = turn @ np.diag([scale * stretch, scale])
@@ -194,7 +193,7 @@ def _move(rng: np.random.Generator, ink: _Ink, size: int, near: _Ink | None = No
         ink.left, ink.top = int(rng.integers(room[0] + 1)), int(rng.integers(room[1] + 1))
     else:
         angle = rng.uniform(0, 2 * math.pi)
-        distance = rng.uniform(0.55, 0.85) * (near.height + ink.height) / 2
+        distance = rng.uniform(0.6, 0.9) * (near.height + ink.height) / 2
         middle = np.array(near.mask.shape[::-1]) / 2 - np.array(ink.mask.shape[::-1]) / 2
         shift = middle + distance * np.array([0.7 * math.cos(angle), math.sin(angle)])
         ink.left = int(np.clip(near.left + shift[0], 0, room[0]))

@@ -42,7 +42,7 @@ PHOTOS = {
 
 VAL_EVERY = 5  # every fifth scan of a class is kept for validation
 CELL_PAD = 2  # empty cells around the 8x8 scan, so that interpolation ends at zero
-INK_LEVEL = 0.4  # interpolated intensity (0 to 1) from which a point counts as ink
+INK_LEVEL = 0.45  # interpolated intensity (0 to 1) from which a point counts as ink
 UPRIGHT_SCALE = 10  # pixels a cell of the upright picture in which keypoints are found
 
 

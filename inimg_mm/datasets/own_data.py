@@ -85,7 +85,9 @@ def own_data(
     if image_scale is not None and keypoints:
         _set_input_size(cfg, image_scale)
     elif image_scale is not None:
-        _set_in_pipelines(datasets, list(SPLITS), ('Resize', 'RandomResizedCrop'), 'scale', tuple(image_scale))
+        _set_in_pipelines(
+            datasets, list(SPLITS), ('Resize', 'RandomResizedCrop'), 'scale', tuple(image_scale)
+        )
     if flip is not None:
         _set_in_pipelines(datasets, ['train_dataloader'], ('RandomFlip',), 'prob', flip)
     if repeat != 1:
@@ -98,7 +100,7 @@ def _datasets(loader: Node) -> Iterator[Node]:
     dataset = loader['dataset']
     while 'dataset' in dataset:
         dataset = dataset['dataset']
-    yield from dataset['datasets'] if 'datasets' in dataset else [dataset]
+    yield from dataset.get('datasets', [dataset])
 
 
 def _categories(path: Path) -> list[dict[str, Any]]:
@@ -132,9 +134,13 @@ def _checked_folders(classes: Sequence[str] | None, root: Path) -> tuple[str, ..
             raise ValueError(f'{root} has no folder {split}/ with one folder of images per class')
         found[split] = sorted(folder.name for folder in (root / split).iterdir() if folder.is_dir())
     if not found['train'] or found['train'] != found['val']:
-        raise ValueError(f'{root} has other class folders in train/, {found["train"]}, than in val/, {found["val"]}')
+        raise ValueError(
+            f'{root} has other class folders in train/, {found["train"]}, than in val/, {found["val"]}'
+        )
     if classes and sorted(classes) != found['train']:
-        raise ValueError(f'classification trains on all class folders, {found["train"]}; got classes {list(classes)}')
+        raise ValueError(
+            f'classification trains on all class folders, {found["train"]}; got classes {list(classes)}'
+        )
     return tuple(found['train'])
 
 

@@ -1,7 +1,6 @@
 # The demo set of tools/make_demo_data.py as detection data: digits on photos, boxes.
 data_root = 'data/demo/'
-metainfo = dict(
-    classes=('zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine'))
+metainfo = dict(classes=('zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine'))
 image_scale = (192, 192)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -29,7 +28,9 @@ train_dataloader = dict(
         data_prefix=dict(img='images/'),
         metainfo=metainfo,
         filter_cfg=dict(filter_empty_gt=True),
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+    ),
+)
 val_dataloader = dict(
     batch_size=8,
     num_workers=1,
@@ -43,7 +44,9 @@ val_dataloader = dict(
         data_prefix=dict(img='images/'),
         metainfo=metainfo,
         test_mode=True,
-        pipeline=test_pipeline))
+        pipeline=test_pipeline,
+    ),
+)
 test_dataloader = val_dataloader
 val_evaluator = dict(type='CocoMetric', ann_file=data_root + 'val.json', metric='bbox')
 test_evaluator = val_evaluator

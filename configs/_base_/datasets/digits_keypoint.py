@@ -6,13 +6,15 @@ metainfo = dict(
     dataset_name='digits',
     keypoint_info={
         index: dict(name=name, id=index, color=[51, 153, 255], type='', swap=swap)
-        for index, (name, swap) in enumerate(zip(names, ('', '', 'right', 'left', '')))
+        for index, (name, swap) in enumerate(zip(names, ('', '', 'right', 'left', ''), strict=True))
     },
     skeleton_info={
-        index: dict(link=(name, 'centre'), id=index, color=[0, 255, 0]) for index, name in enumerate(names[:4])
+        index: dict(link=(name, 'centre'), id=index, color=[0, 255, 0])
+        for index, name in enumerate(names[:4])
     },
     joint_weights=[1.0] * 5,
-    sigmas=[0.05] * 5)
+    sigmas=[0.05] * 5,
+)
 train_pipeline = [
     dict(type='LoadImage'),
     dict(type='GetBBoxCenterScale'),
@@ -40,7 +42,9 @@ train_dataloader = dict(
         ann_file='train.json',
         data_prefix=dict(img='images/'),
         metainfo=metainfo,
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+    ),
+)
 val_dataloader = dict(
     batch_size=32,
     num_workers=1,
@@ -55,7 +59,9 @@ val_dataloader = dict(
         data_prefix=dict(img='images/'),
         metainfo=metainfo,
         test_mode=True,
-        pipeline=test_pipeline))
+        pipeline=test_pipeline,
+    ),
+)
 test_dataloader = val_dataloader
 val_evaluator = dict(type='CocoMetric', ann_file=data_root + 'val.json')
 test_evaluator = val_evaluator

@@ -48,6 +48,11 @@ class Gate(BaseModule):
             weight = self.excite(*means)
         return weight.to(residual.dtype)
 
+    @property
+    @abstractmethod
+    def last_layer(self) -> nn.Module:
+        """The layer whose outputs the sigmoid turns into weights."""
+
     @abstractmethod
     def excite(self, *means: Tensor) -> Tensor:
         """Turn the streams' means, each (N, C, 1, 1), residual first, into weights (N, C, 1, 1)."""
@@ -72,7 +77,9 @@ def hidden_width(channels: int, reduction: int) -> int:
     return max(channels // reduction, 1)
 
 
-def recalibrated_add(shortcut: Tensor, residual: Tensor, gate: nn.Module | None, drop_path: nn.Module) -> Tensor:
+def recalibrated_add(
+    shortcut: Tensor, residual: Tensor, gate: nn.Module | None, drop_path: nn.Module
+) -> Tensor:
     """``shortcut + gate(residual, shortcut) * drop_path(residual)``; a plain sum without a gate.
 
     ``addcmul`` does the product and the sum in one walk over the maps.

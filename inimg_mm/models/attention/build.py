@@ -39,23 +39,26 @@ class Attention:
         norm_cfg: dict[str, Any] | None = None,
         has_shortcut: bool = True,
     ) -> None:
-        options = copy.deepcopy(dict(spec)) if spec is not None else dict(type=None, stages=(False,) * num_stages)
-        self.type = options.pop('type', None)
-        self.stages = _checked_stages(options.pop('stages', None), num_stages)
+        self.options: dict[str, Any] = copy.deepcopy(dict(spec or {}))
+        self.type = self.options.pop('type', None)
+        self.stages = _checked_stages(self.options.pop('stages', None), num_stages)
         self.has_shortcut = has_shortcut
-        self.options = options
+        self.factory: Callable[..., Gate] | None = None
         if spec is None:
             return
         if self.type not in GATES:
             raise ValueError(f'unknown attention type {self.type!r}; choose from {list(GATES)}')
-        accepted = list(inspect.signature(GATES[self.type]).parameters)
+        self.factory = GATES[self.type]
+        accepted = list(inspect.signature(self.factory).parameters)
         choices = [name for name in accepted if name not in _FROM_THE_BLOCK]
-        unknown = [name for name in options if name not in choices]
+        unknown = [name for name in self.options if name not in choices]
         if unknown:
-            raise ValueError(f'attention type {self.type!r} has no option {unknown[0]!r}; choose from {choices}')
+            raise ValueError(
+                f'attention type {self.type!r} has no option {unknown[0]!r}; choose from {choices}'
+            )
         self.takes_planes = 'planes' in accepted
-        if 'norm_cfg' in choices and options.get('norm_cfg') is None:
-            options['norm_cfg'] = _gate_norm(norm_cfg)
+        if 'norm_cfg' in choices and self.options.get('norm_cfg') is None:
+            self.options['norm_cfg'] = _gate_norm(norm_cfg)
 
     def build(self, stage: int, channels: int, planes: int) -> Gate | None:
         """Build the gate of one block.
@@ -69,12 +72,13 @@ class Attention:
             The gate, or None where the stage has none.
 
         Raises:
-            ValueError: If the gate cannot be had for that many channels, or needs a shortcut where there is none.
+            ValueError: If the gate cannot be had for that many channels, or needs a shortcut that is
+                not there.
         """
-        if not self.stages[stage]:
+        if self.factory is None or not self.stages[stage]:
             return None
         options = dict(self.options, planes=planes) if self.takes_planes else self.options
-        gate = GATES[self.type](channels, **options)
+        gate = self.factory(channels, **options)
         if gate.needs_shortcut and not self.has_shortcut:
             raise no_shortcut_error(f'attention type {self.type!r}')
         return gate
@@ -84,7 +88,9 @@ def _checked_stages(stages: Sequence[bool] | None, num_stages: int) -> tuple[boo
     if stages is None:
         return (True,) * num_stages
     if not isinstance(stages, Sequence) or len(stages) != num_stages:
-        raise ValueError(f'attention stages must hold one flag for each of {num_stages} stages, got {stages!r}')
+        raise ValueError(
+            f'attention stages must hold one flag for each of {num_stages} stages, got {stages!r}'
+        )
     return tuple(bool(flag) for flag in stages)
 
 

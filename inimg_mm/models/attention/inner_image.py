@@ -29,7 +29,9 @@ class InnerImage:
     width: int
 
     @classmethod
-    def fold(cls, channels: int, streams: int, fold: int | dict[str, Any] | None, min_height: int) -> 'InnerImage':
+    def fold(
+        cls, channels: int, streams: int, fold: int | dict[str, Any] | None, min_height: int
+    ) -> 'InnerImage':
         """Lay out C channels.
 
         Args:
@@ -51,8 +53,8 @@ class InnerImage:
             width //= 2
         if channels % width and not pad:
             raise ValueError(
-                f'fold={fold!r} does not divide {channels} channels; widths that do: {_divisors(channels)}, or write '
-                f'fold=dict(width={width}, pad=True) to fill the last row with zeros'
+                f'fold={fold!r} does not divide {channels} channels; widths that do: {_divisors(channels)}, '
+                f'or write fold=dict(width={width}, pad=True) to fill the last row with zeros'
             )
         return cls(channels, streams, -(-channels // width), width)
 
@@ -79,7 +81,9 @@ class InnerImage:
 def _row_width(channels: int, fold: int | dict[str, Any]) -> tuple[int, bool]:
     """The width that ``fold`` asks for, and whether the last row may be padded."""
     spec = dict(width=fold) if isinstance(fold, int) else fold
-    if not isinstance(spec, dict) or not (set(spec) <= {'width', 'pad'} and 'width' in spec or set(spec) == {'rows'}):
+    if not isinstance(spec, dict) or not (
+        set(spec) <= {'width', 'pad'} and 'width' in spec or set(spec) == {'rows'}
+    ):
         raise ValueError(
             f'fold must be None, a width such as 16, dict(width=16, pad=True) or dict(rows=10), got {fold!r}'
         )
@@ -90,7 +94,7 @@ def _row_width(channels: int, fold: int | dict[str, Any]) -> tuple[int, bool]:
         return spec['width'], bool(spec.get('pad', False))
     if channels % spec['rows']:
         raise ValueError(
-            f'fold={fold!r} does not divide {channels} channels; numbers of rows that do: {_divisors(channels)}'
+            f'fold={fold!r} does not divide {channels} channels; rows that do: {_divisors(channels)}'
         )
     return channels // spec['rows'], False
 

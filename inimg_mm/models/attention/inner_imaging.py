@@ -111,12 +111,19 @@ class InnerImaging(Gate):
         height, width = self.image.shape
         self.average_maps = aggregate == 'map' and len(kernels) > 1
         norm_cfg = norm_cfg or dict(type='BN')
-        self.filters = ModuleList(GroupingFilter(kernel, maps, self.average_maps, norm_cfg) for kernel in kernels)
+        self.filters = ModuleList(
+            GroupingFilter(kernel, maps, self.average_maps, norm_cfg) for kernel in kernels
+        )
         lengths = [(height - h + 1) * (width - w + 1) for h, w in kernels]
         if self.average_maps:
             lengths = [height * width]
         self.encoders = ModuleList(nn.Linear(length, hidden, bias=False) for length in lengths)
         self.decoder = nn.Linear(hidden, channels, bias=False)
+
+    @property
+    def last_layer(self) -> nn.Module:
+        """See :attr:`Gate.last_layer`."""
+        return self.decoder
 
     def excite(self, *means: Tensor) -> Tensor:
         """See :meth:`Gate.excite`."""
@@ -149,11 +156,18 @@ class DoubleFC(Gate):
 
     needs_shortcut = True
 
-    def __init__(self, channels: int, reduction: int = 16, init_cfg: dict | list[dict] | None = FC_INIT) -> None:
+    def __init__(
+        self, channels: int, reduction: int = 16, init_cfg: dict | list[dict] | None = FC_INIT
+    ) -> None:
         super().__init__(init_cfg)
         hidden = hidden_width(channels, reduction)
         self.encoders = ModuleList(nn.Linear(channels, hidden, bias=False) for _ in range(2))
         self.decoder = nn.Linear(2 * hidden, channels, bias=False)
+
+    @property
+    def last_layer(self) -> nn.Module:
+        """See :attr:`Gate.last_layer`."""
+        return self.decoder
 
     def excite(self, *means: Tensor) -> Tensor:
         """See :meth:`Gate.excite`."""

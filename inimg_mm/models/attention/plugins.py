@@ -29,7 +29,7 @@ class SEPlugin(SE):
     def __init__(self, in_channels: int, **options: Any) -> None:
         super().__init__(in_channels, **options)
 
-    def forward(self, residual: Tensor, shortcut: None = None) -> Tensor:
+    def forward(self, residual: Tensor, shortcut: Tensor | None = None) -> Tensor:
         """Rescale the channels of ``residual``, (N, C, H, W)."""
         return residual * super().forward(residual)
 
@@ -54,6 +54,6 @@ class InnerImagingPlugin(InnerImaging):
             raise no_shortcut_error('The plugin layer InnerImaging with streams=2')
         super().__init__(in_channels, streams=streams, **options)
 
-    def forward(self, residual: Tensor, shortcut: None = None) -> Tensor:
+    def forward(self, residual: Tensor, shortcut: Tensor | None = None) -> Tensor:
         """Rescale the channels of ``residual``, (N, C, H, W)."""
         return residual * super().forward(residual)

@@ -2,7 +2,7 @@
 
 import torch
 from mmcv.cnn import ConvModule
-from torch import Tensor
+from torch import Tensor, nn
 
 from .base import Gate, hidden_width
 
@@ -39,6 +39,11 @@ class SE(Gate):
         hidden = _round_width(hidden_width(channels, reduction), divisor)
         self.conv1 = ConvModule(channels, hidden, 1, bias=bias, act_cfg=dict(type='ReLU'))
         self.conv2 = ConvModule(hidden, channels, 1, bias=bias, act_cfg=None)
+
+    @property
+    def last_layer(self) -> nn.Module:
+        """See :attr:`Gate.last_layer`."""
+        return self.conv2.conv
 
     def excite(self, *means: Tensor) -> Tensor:
         """See :meth:`Gate.excite`; takes one stream."""

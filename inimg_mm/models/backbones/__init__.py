@@ -2,5 +2,18 @@
 
 from .base import Backbone
 from .resnet import CMPESEResNet, InnerImagingResNet, ResNet, SEResNet, SEResNeXt
+from .scconv import SCConv, SCConv2d
+from .scnet import SCBottleneck, SCNet
 
-__all__ = ['Backbone', 'CMPESEResNet', 'InnerImagingResNet', 'ResNet', 'SEResNeXt', 'SEResNet']
+__all__ = [
+    'Backbone',
+    'CMPESEResNet',
+    'InnerImagingResNet',
+    'ResNet',
+    'SCBottleneck',
+    'SCConv',
+    'SCConv2d',
+    'SCNet',
+    'SEResNeXt',
+    'SEResNet',
+]

@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-from mmengine.model import BaseModule
+from mmengine.model import BaseModule, PretrainedInit
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -40,16 +40,19 @@ class Backbone(BaseModule):
         norm_eval: bool,
         init_cfg: dict | list[dict] | None,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__(_checked_loading(init_cfg))
         indices = tuple(out_indices) if isinstance(out_indices, Sequence) else (out_indices,)
         if not indices or any(index not in range(num_stages) for index in indices):
-            raise ValueError(f'out_indices must be among {tuple(range(num_stages))} (num_stages={num_stages}), '
-                             f'got {out_indices!r}')  # fmt: skip
+            raise ValueError(
+                f'out_indices must be among {tuple(range(num_stages))} (num_stages={num_stages}), '
+                f'got {out_indices!r}'
+            )
         if list(indices) != sorted(set(indices)):
             raise ValueError(f'out_indices must be ascending and without repeats, got {out_indices!r}')
         if frozen_stages not in range(-1, num_stages + 1):
             raise ValueError(f'frozen_stages must be from -1 to {num_stages}, got {frozen_stages!r}')
         self.out_indices = indices
+        self.num_stages = num_stages
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
         self.stage_names: list[str] = []
@@ -148,6 +151,18 @@ class Backbone(BaseModule):
         return 1 + sum(blocks[: self.stage_names.index(name)]) + int(rest.split('.')[0]), num_layers
 
 
+def _checked_loading(init_cfg: dict | list[dict] | None) -> dict | list[dict] | None:
+    """Send every ``Pretrained`` through the initialiser of this package, which says what it loaded.
+
+    mmengine's own fills whatever fits by accident of name and shape, and goes on.
+    """
+    if isinstance(init_cfg, list | tuple):
+        return [_checked_loading(cfg) for cfg in init_cfg]  # type: ignore[misc]
+    if isinstance(init_cfg, dict) and init_cfg.get('type') in ('Pretrained', PretrainedInit):
+        return {**init_cfg, 'type': 'inimg_mm.Pretrained'}
+    return init_cfg
+
+
 def per_stage(name: str, values: Sequence[Any], num_stages: int) -> tuple[Any, ...]:
     """Check an argument that holds one value per stage.
 
@@ -155,5 +170,7 @@ def per_stage(name: str, values: Sequence[Any], num_stages: int) -> tuple[Any, .
         ValueError: If it holds another number of values.
     """
     if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != num_stages:
-        raise ValueError(f'{name} must hold one value for each of {num_stages} stages (num_stages), got {values!r}')
+        raise ValueError(
+            f'{name} must hold one value for each of {num_stages} stages (num_stages), got {values!r}'
+        )
     return tuple(values)

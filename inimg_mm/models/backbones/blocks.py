@@ -25,7 +25,9 @@ def branch_width(planes: int, base_width: int, groups: int) -> int:
     """
     width = int(planes * base_width / PLAIN_WIDTH) * groups
     if width < 1:
-        raise ValueError(f'base_width={base_width} leaves no channel in a block of {planes} planes; raise base_width')
+        raise ValueError(
+            f'base_width={base_width} leaves no channel in a block of {planes} planes; raise base_width'
+        )
     return width
 
 
@@ -34,7 +36,7 @@ class ResidualBlock(BaseModule):
 
     ``out = activate(shortcut + gate(residual, shortcut) * drop_path(residual))``
 
-    A subclass names its last norm in ``last_norm`` and implements :meth:`branch`.
+    A subclass implements :meth:`branch` and :attr:`last_affine`.
 
     Args:
         downsample: Projects the input to the shortcut; None for an identity.
@@ -63,6 +65,16 @@ class ResidualBlock(BaseModule):
         self.drop_path = DropPath(drop_path_rate) if drop_path_rate > 0 else nn.Identity()
         self.with_cp = with_cp
 
+    @property
+    def gate_module(self) -> Gate | None:
+        """The block's gate, under whichever name it is held."""
+        return self._modules[self.gate_name] if self.gate_name else None
+
+    @property
+    @abstractmethod
+    def last_affine(self) -> nn.Module:
+        """The layer that ends the residual branch; its weight and bias scale the residual."""
+
     @abstractmethod
     def branch(self, x: Tensor) -> Tensor:
         """The residual branch up to and with its last layer."""
@@ -84,8 +96,7 @@ class ResidualBlock(BaseModule):
 
     def _forward(self, x: Tensor) -> Tensor:
         shortcut, residual = self.paths(x)
-        gate = getattr(self, self.gate_name) if self.gate_name else None
-        return self.activate(recalibrated_add(shortcut, residual, gate, self.drop_path))
+        return self.activate(recalibrated_add(shortcut, residual, self.gate_module, self.drop_path))
 
     def add_norm(self, norm_cfg: dict[str, Any], channels: int, postfix: int | str) -> str:
         """Add a norm under the name that mmcv gives it ('bn1' for BN and 1); returns the name."""
@@ -131,10 +142,15 @@ class BasicBlock(ResidualBlock):
         **template: Any,
     ) -> None:
         super().__init__(**template)
-        for name, value, plain in (('groups', groups, 1), ('base_width', base_width, PLAIN_WIDTH), ('dcn', dcn, None)):
+        for name, value, plain in (
+            ('groups', groups, 1),
+            ('base_width', base_width, PLAIN_WIDTH),
+            ('dcn', dcn, None),
+        ):
             if value != plain:
                 raise ValueError(
-                    f'{name}={value!r} needs bottleneck blocks (depth 50 and more); a basic block takes {name}={plain}'
+                    f'{name}={value!r} needs bottleneck blocks (depth 50 and more); '
+                    f'a basic block takes {name}={plain}'
                 )
         norm_cfg = norm_cfg or dict(type='BN')
         self.conv1 = build_conv_layer(
@@ -146,10 +162,15 @@ class BasicBlock(ResidualBlock):
         if zero_init_residual:
             self.init_cfg = zero_init(self.norm2_name)
 
+    @property
+    def last_affine(self) -> nn.Module:
+        """See :attr:`ResidualBlock.last_affine`."""
+        return getattr(self, self.norm2_name)
+
     def branch(self, x: Tensor) -> Tensor:
         """See :meth:`ResidualBlock.branch`."""
         x = self.relu(getattr(self, self.norm1_name)(self.conv1(x)))
-        return getattr(self, self.norm2_name)(self.conv2(x))
+        return self.last_affine(self.conv2(x))
 
 
 class Bottleneck(ResidualBlock):
@@ -211,11 +232,16 @@ class Bottleneck(ResidualBlock):
         if zero_init_residual:
             self.init_cfg = zero_init(self.norm3_name)
 
+    @property
+    def last_affine(self) -> nn.Module:
+        """See :attr:`ResidualBlock.last_affine`."""
+        return getattr(self, self.norm3_name)
+
     def branch(self, x: Tensor) -> Tensor:
         """See :meth:`ResidualBlock.branch`."""
         x = self.relu(getattr(self, self.norm1_name)(self.conv1(x)))
         x = self.relu(getattr(self, self.norm2_name)(self.conv2(x)))
-        return getattr(self, self.norm3_name)(self.conv3(x))
+        return self.last_affine(self.conv3(x))
 
 
 def zero_init(norm_name: str) -> dict[str, Any]:

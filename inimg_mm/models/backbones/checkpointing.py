@@ -11,7 +11,9 @@ from torch.utils.checkpoint import checkpoint
 @contextmanager
 def frozen_statistics(module: nn.Module) -> Iterator[None]:
     """Keep the batch norms of ``module`` from updating their running statistics."""
-    tracking = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
+    tracking = [
+        m for m in module.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats
+    ]
     for norm in tracking:
         norm.track_running_stats = False
     try:

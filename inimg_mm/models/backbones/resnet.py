@@ -12,7 +12,7 @@ from inimg_mm.models.attention import Attention
 from inimg_mm.registry import MODELS
 
 from .base import Backbone, per_stage
-from .blocks import BasicBlock, Bottleneck, ResidualBlock
+from .blocks import BasicBlock, Bottleneck
 from .shortcuts import projection
 from .stems import stem_conv
 
@@ -44,6 +44,7 @@ class ResNet(Backbone):
         out_indices: Stages whose outputs are returned; later stages are not built.
         style: Stride in the 3x3 ('pytorch') or in the first 1x1 convolution ('caffe').
         deep_stem: Three 3x3 convolutions instead of the 7x7.
+        stem_ceil_mode: The stem's max pool rounds up and does not pad (timm's ``legacy_seresnet``).
         avg_down: Average pool before the shortcut's 1x1 convolution.
         frozen_stages: See :class:`.Backbone`.
         conv_cfg: Config of the convolutions.
@@ -65,7 +66,7 @@ class ResNet(Backbone):
         ValueError: If an argument is out of its range or cannot be honoured; the message names the choices.
     """
 
-    arch_settings: ClassVar[dict[int, tuple[type[ResidualBlock], tuple[int, ...]]]] = {
+    arch_settings: ClassVar[dict[int, tuple[Any, tuple[int, ...]]]] = {
         18: (BasicBlock, (2, 2, 2, 2)),
         34: (BasicBlock, (3, 4, 6, 3)),
         50: (Bottleneck, (3, 4, 6, 3)),
@@ -90,6 +91,7 @@ class ResNet(Backbone):
         out_indices: Sequence[int] = (0, 1, 2, 3),
         style: str = 'pytorch',
         deep_stem: bool = False,
+        stem_ceil_mode: bool = False,
         avg_down: bool = False,
         frozen_stages: int = -1,
         conv_cfg: dict[str, Any] | None = None,
@@ -129,7 +131,7 @@ class ResNet(Backbone):
         self.norm1_name, norm1 = build_norm_layer(norm_cfg, channels, postfix=1)
         self.add_module(self.norm1_name, norm1)
         self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=0 if stem_ceil_mode else 1, ceil_mode=stem_ceil_mode)
 
         total_stride = 4
         for stage in range(self.depth_to_build):
@@ -224,7 +226,9 @@ class InnerImagingResNet(ResNet):
     default_attention = dict(type='InnerImaging', streams=2, filters=((1, 1), (2, 1), (3, 3)), fold=16)
 
 
-def _block_dilations(dilation: int, blocks: int, contract: bool, multi_grid: Sequence[int] | None) -> tuple[int, ...]:
+def _block_dilations(
+    dilation: int, blocks: int, contract: bool, multi_grid: Sequence[int] | None
+) -> tuple[int, ...]:
     """Dilation of each block of a stage."""
     if multi_grid is not None:
         return per_stage('multi_grid', multi_grid, blocks)
@@ -240,5 +244,7 @@ def _stage_dcn(
         return (None,) * num_stages
     flags = per_stage('stage_with_dcn', stage_with_dcn, num_stages)
     if not any(flags):
-        raise ValueError(f'dcn={dcn!r} is used in no stage; set stage_with_dcn, e.g. (False, True, True, True)')
+        raise ValueError(
+            f'dcn={dcn!r} is used in no stage; set stage_with_dcn, e.g. (False, True, True, True)'
+        )
     return tuple(dcn if flag else None for flag in flags)

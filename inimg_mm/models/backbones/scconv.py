@@ -60,6 +60,7 @@ class SCConv(BaseModule):
         pooling: 'avg' or 'max' (the paper's ablation, table 3).
         identity: Whether the calibration has the identity term y (the paper's ablation).
         last_norm: Whether k4 has a norm.
+        last_bias: Whether k4 has a bias.
         conv_cfg: Config of the convolutions.
         norm_cfg: Config of the norms.
     """
@@ -75,33 +76,23 @@ class SCConv(BaseModule):
         pooling: str = 'avg',
         identity: bool = True,
         last_norm: bool = True,
+        last_bias: bool = False,
         conv_cfg: dict[str, Any] | None = None,
         norm_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         norm_cfg = norm_cfg or dict(type='BN')
 
-        def conv(channels: int, stride: int) -> nn.Module:
-            return build_conv_layer(
-                conv_cfg,
-                in_channels,
-                channels,
-                3,
-                stride=stride,
-                padding=dilation,
-                dilation=dilation,
-                groups=groups,
-                bias=False,
-            )
+        shape = dict(padding=dilation, dilation=dilation, groups=groups)
+
+        def conv_and_norm(channels: int, norm: bool = True, **options: Any) -> list[nn.Module]:
+            conv = build_conv_layer(conv_cfg, in_channels, channels, 3, **shape, **options)
+            return [conv, build_norm_layer(norm_cfg, channels)[1]] if norm else [conv]
 
         self.identity = identity
-        self.k2 = Sequential(
-            ClampedPool(pooling_r, pooling), conv(in_channels, 1), build_norm_layer(norm_cfg, in_channels)[1]
-        )
-        self.k3 = Sequential(conv(in_channels, 1), build_norm_layer(norm_cfg, in_channels)[1])
-        self.k4 = Sequential(conv(out_channels, stride))
-        if last_norm:
-            self.k4.append(build_norm_layer(norm_cfg, out_channels)[1])
+        self.k2 = Sequential(ClampedPool(pooling_r, pooling), *conv_and_norm(in_channels, bias=False))
+        self.k3 = Sequential(*conv_and_norm(in_channels, bias=False))
+        self.k4 = Sequential(*conv_and_norm(out_channels, last_norm, stride=stride, bias=last_bias))
 
     def forward(self, y: Tensor) -> Tensor:
         """Map (N, in_channels, H, W) to (N, out_channels, H / stride, W / stride)."""
@@ -125,20 +116,60 @@ class SCConv2d(BaseModule):
         dilation: Dilation, which is also the padding.
         groups: Groups of every convolution.
         bias: Whether k1 and k4 have biases.
-        **calibration: ``pooling_r``, ``pooling``, ``identity``, ``norm_cfg`` of :class:`SCConv`.
+        **calibration: ``pooling_r``, ``pooling``, ``identity`` and ``norm_cfg`` of :class:`SCConv`.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, stride: int, dilation: int, groups: int, bias: bool, **calibration: Any
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int = 1,
+        dilation: int = 1,
+        groups: int = 1,
+        bias: bool = False,
+        **calibration: Any,
     ) -> None:
         super().__init__()
-        half_in, half_out = in_channels // 2, out_channels // 2
-        self.k1 = nn.Conv2d(half_in, half_out, 3, stride, dilation, dilation, groups, bias=bias)
-        self.scconv = SCConv(half_in, half_out, stride, dilation, groups, last_norm=False, **calibration)
-        if bias:
-            self.scconv.k4[0] = nn.Conv2d(half_in, half_out, 3, stride, dilation, dilation, groups)
+        halves = in_channels // 2, out_channels // 2
+        self.k1 = nn.Conv2d(*halves, 3, stride, dilation, dilation, groups, bias)
+        self.scconv = SCConv(
+            *halves, stride, dilation, groups, last_norm=False, last_bias=bias, **calibration
+        )
+        # what mmcv's ConvModule reads of a convolution
+        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
+        self.kernel_size, self.stride, self.dilation = self.k1.kernel_size, self.k1.stride, self.k1.dilation
+        self.padding, self.output_padding, self.transposed = self.k1.padding, self.k1.output_padding, False
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in_channels, H, W) to (N, out_channels, H / stride, W / stride)."""
         plain, calibrated = x.chunk(2, dim=1)
         return torch.cat([self.k1(plain), self.scconv(calibrated)], dim=1)
+
+
+@MODELS.register_module('SCConv')
+def sc_conv(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int | tuple[int, int],
+    stride: int | tuple[int, int] = 1,
+    padding: int | tuple[int, int] = 0,
+    dilation: int | tuple[int, int] = 1,
+    groups: int = 1,
+    bias: bool = True,
+    **calibration: Any,
+) -> nn.Module:
+    """The convolution of ``conv_cfg=dict(type='inimg_mm.SCConv')`` in a host's backbone.
+
+    Takes a convolution's arguments and the options of :class:`SCConv2d`. A 3x3 convolution that keeps
+    the map's size up to its stride and whose channels can be halved becomes self-calibrated; every
+    other stays plain (1x1 and 7x7 ones, and a deep stem's first, of three channels).
+    """
+    (kernel, square), (step, _), (pad, _), (spacing, _) = map(_pair, (kernel_size, stride, padding, dilation))
+    halves = in_channels % (2 * groups) == out_channels % (2 * groups) == 0
+    if kernel != 3 or square != 3 or pad != spacing or not halves:
+        return nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias)
+    return SCConv2d(in_channels, out_channels, step, spacing, groups, bias, **calibration)
+
+
+def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else value

@@ -30,5 +30,7 @@ def stem_conv(
     for width_in, width_out, stride in ((in_channels, inner, 2), (inner, inner, 1), (inner, channels, 1)):
         if layers:
             layers += [build_norm_layer(norm_cfg, width_in)[1], nn.ReLU(inplace=True)]
-        layers.append(build_conv_layer(conv_cfg, width_in, width_out, 3, stride=stride, padding=1, bias=False))
+        layers.append(
+            build_conv_layer(conv_cfg, width_in, width_out, 3, stride=stride, padding=1, bias=False)
+        )
     return Sequential(*layers)

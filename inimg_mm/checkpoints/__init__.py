@@ -1,0 +1,20 @@
+"""Checkpoints: safe reading, other projects' names, and initialisers that say what they loaded."""
+
+from .fitting import Fit, match, zoo_fits
+from .layouts import LAYOUTS, detect, from_native, to_native
+from .pretrained import Pretrained
+from .reading import CheckpointError, read_file, read_state_dict
+
+__all__ = [
+    'LAYOUTS',
+    'CheckpointError',
+    'Fit',
+    'Pretrained',
+    'detect',
+    'from_native',
+    'match',
+    'read_file',
+    'read_state_dict',
+    'to_native',
+    'zoo_fits',
+]

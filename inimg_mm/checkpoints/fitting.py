@@ -1,0 +1,125 @@
+"""Which tensors of a checkpoint a model can hold, and which of our models a checkpoint fits."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from inimg_mm import zoo
+from inimg_mm.models.attention import Gate
+
+StateDict = dict[str, Tensor]
+
+COUNTERS = 'num_batches_tracked'
+"""Buffers that do not count as weights."""
+
+
+@dataclass
+class Fit:
+    """A checkpoint against a model.
+
+    Attributes:
+        loaded: Names that fit.
+        missing: Names of the model that the checkpoint lacks.
+        unexpected: Names of the checkpoint that the model lacks.
+        stray: Those of them that belong to a part that the model has: the file is of another net,
+            e.g. a deeper one, or one with gates.
+        reshaped: Names with two shapes, and both, the model's first.
+        excused: Missing names that do not count (gates under a warm start).
+    """
+
+    loaded: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    stray: list[str] = field(default_factory=list)
+    reshaped: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
+    excused: list[str] = field(default_factory=list)
+
+    @property
+    def share(self) -> float:
+        """Model tensors filled / model tensors, without batch counters and what is excused."""
+        total = len(self.loaded) + len(self.missing) + len(self.reshaped)
+        return len(self.loaded) / total if total else 0.0
+
+    def __str__(self) -> str:
+        total = len(self.loaded) + len(self.missing) + len(self.reshaped)
+        text = f'{len(self.loaded)} of {total} tensors ({self.share:.1%}) loaded'
+        if self.excused:
+            text += f'; {len(self.excused)} of the gates start neutral'
+        if self.missing:
+            text += f'; missing: {grouped(self.missing)}'
+        if self.unexpected:
+            text += f'; unexpected: {grouped(self.unexpected)}'
+        if self.reshaped:
+            name, (ours, theirs) = next(iter(self.reshaped.items()))
+            text += f'; of another shape: {len(self.reshaped)}, e.g. {name} is {theirs} and should be {ours}'
+        return text
+
+
+def match(model: StateDict, checkpoint: StateDict, excused: Iterable[str] = ()) -> Fit:
+    """Compare names and shapes.
+
+    Args:
+        model: State dict of the model.
+        checkpoint: State dict in the model's names.
+        excused: Names whose absence does not count.
+    """
+    fit, excused = Fit(), set(excused)
+    for name, value in model.items():
+        if name.endswith(COUNTERS):
+            continue
+        if name not in checkpoint:
+            (fit.excused if name in excused else fit.missing).append(name)
+        elif checkpoint[name].shape != value.shape:
+            fit.reshaped[name] = tuple(value.shape), tuple(checkpoint[name].shape)
+        else:
+            fit.loaded.append(name)
+    fit.unexpected = [name for name in checkpoint if name not in model and not name.endswith(COUNTERS)]
+    parts = {_part(name) for name in model}
+    fit.stray = [name for name in fit.unexpected if _part(name) in parts]
+    return fit
+
+
+def _part(name: str) -> str:
+    return name.split('.')[0]
+
+
+def gate_names(model: nn.Module) -> list[str]:
+    """Names of the tensors inside the model's gates."""
+    return [
+        f'{prefix}.{name}'
+        for prefix, module in model.named_modules()
+        if isinstance(module, Gate)
+        for name in module.state_dict()
+    ]
+
+
+def offset_names(model: nn.Module) -> list[str]:
+    """Names of the offsets of deformable convolutions, which start at zero over plain weights."""
+    return [name for name in model.state_dict() if '.conv_offset.' in name]
+
+
+def holds_gates(checkpoint: Iterable[str]) -> list[str]:
+    """Names of a checkpoint in our names that belong to gates."""
+    return [name for name in checkpoint if '.se_layer.' in name or '.gate.' in name]
+
+
+def zoo_fits(checkpoint: StateDict, at_least: float = 0.99) -> list[str]:
+    """Names of the zoo's models that a backbone's weights fit, leaving over nothing but a classifier."""
+    fits = []
+    for name in zoo.MODELS:
+        with FakeTensorMode():
+            shapes = zoo.build(name).state_dict()
+        fit = match(shapes, checkpoint)
+        if fit.share >= at_least and not fit.stray:
+            fits.append(name)
+    return fits
+
+
+def grouped(names: Iterable[str], most: int = 6) -> str:
+    """Names counted by what they begin with: '12 layer1.*, 2 fc.*'."""
+    counts = Counter(_part(name) for name in names)
+    shown = [f'{count} {top}.*' for top, count in counts.most_common(most)]
+    return ', '.join(shown) + (', …' if len(counts) > most else '')

@@ -1,0 +1,130 @@
+"""The weight initialiser that loads what it should, or stops."""
+
+from typing import Any
+
+import torch
+from mmengine.logging import print_log
+from mmengine.model import BaseModule
+from torch import nn
+
+from inimg_mm.models.backbones import Backbone
+from inimg_mm.registry import WEIGHT_INITIALIZERS
+
+from . import layouts
+from .fitting import Fit, gate_names, holds_gates, match, offset_names, zoo_fits
+from .reading import CheckpointError, StateDict, read_state_dict
+from .warm_start import gated_blocks, neutralise
+
+
+@WEIGHT_INITIALIZERS.register_module('Pretrained')
+class Pretrained:
+    """Load a checkpoint into a module, whatever project wrote it.
+
+    In a config of any host: ``init_cfg=dict(type='inimg_mm.Pretrained', checkpoint=…)``. On the
+    backbones of this package a plain ``type='Pretrained'`` comes here too. Nothing is changed
+    unless enough fits; one line says what was loaded.
+
+    Args:
+        checkpoint: Path or URL, see :func:`.read_state_dict`.
+        source: Whose names the file uses: 'auto' detects it, or a key of :data:`.LAYOUTS`.
+        min_loaded: Least share of the module's tensors that the file must fill, without batch
+            counters and, under a warm start, without gates.
+        prefix: See :func:`.read_state_dict`.
+        map_location: Accepted as mmengine's initialiser has it; the file is read on the CPU and
+            copied to where the module is.
+        warm_start: Load plain weights into a net with gates so that it computes what the plain
+            net did, in eval and in train mode; the gates learn from there.
+        trust: Unpickle whatever is in the file.
+
+    Raises:
+        CheckpointError: If the file cannot be read safely, too little fits, or the warm start is
+            impossible; the message says what the file is, what fits it, and what to write.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str,
+        source: str = 'auto',
+        min_loaded: float = 0.99,
+        prefix: str | None = None,
+        map_location: Any = None,
+        warm_start: bool = False,
+        trust: bool = False,
+    ) -> None:
+        if not 0 <= min_loaded <= 1:
+            raise ValueError(f'min_loaded is a share from 0 to 1, got {min_loaded!r}')
+        if source != 'auto':
+            layouts.get(source)
+        self.checkpoint = checkpoint
+        self.source = source
+        self.min_loaded = min_loaded
+        self.prefix = prefix
+        self.warm_start = warm_start
+        self.trust = trust
+
+    def __call__(self, module: nn.Module) -> Fit:
+        """Fill ``module``; mmengine's later initialisation of its children leaves it as it is."""
+        _initialise_children(module)
+        state = read_state_dict(self.checkpoint, self.prefix, self.trust)
+        source = layouts.detect(state) if self.source == 'auto' else self.source
+        state = layouts.to_native(state, source)
+        blocks = self._blocks_to_neutralise(module, state)
+        excused = offset_names(module) + (gate_names(module) if self.warm_start else [])
+        fit = match(module.state_dict(), state, excused)
+        if fit.share < self.min_loaded or fit.stray:
+            raise CheckpointError(self._explain(fit, module, state, source))
+        with torch.no_grad():
+            own = module.state_dict()
+            for name in fit.loaded:
+                own[name].copy_(state[name])
+            for name in own:
+                if name.endswith('num_batches_tracked') and name in state:
+                    own[name].copy_(state[name])
+        for block in blocks:
+            neutralise(block)
+        print_log(f'{self.checkpoint} ({source}): {fit}', logger='current')
+        return fit
+
+    def _blocks_to_neutralise(self, module: nn.Module, state: StateDict) -> list[Any]:
+        if not self.warm_start:
+            return []
+        if not isinstance(module, Backbone):
+            raise CheckpointError(
+                f'warm_start=True belongs to a backbone of inimg_mm, not to {type(module).__name__}'
+            )
+        gates = holds_gates(state)
+        if gates:
+            raise CheckpointError(
+                f'{self.checkpoint} already has gates ({gates[0]}): a warm start would undo what they '
+                'learned; leave warm_start out'
+            )
+        return gated_blocks(module)
+
+    def _explain(self, fit: Fit, module: nn.Module, state: StateDict, source: str) -> str:
+        text = f'{self.checkpoint} ({source} names) does not fit this {type(module).__name__}: {fit}; '
+        if fit.stray:
+            text += (
+                f'parts of this net have no place for {len(fit.stray)} of its tensors, e.g. {fit.stray[0]}.'
+            )
+        else:
+            text += f'min_loaded={self.min_loaded} wants more.'
+        without_gates = match(module.state_dict(), state, gate_names(module) + offset_names(module))
+        if without_gates.share >= self.min_loaded and not without_gates.stray:
+            return (
+                f"{text} These are a plain net's weights and this net has gates: write "
+                f"init_cfg=dict(type='inimg_mm.Pretrained', checkpoint={self.checkpoint!r}, warm_start=True)"
+            )
+        names = zoo_fits(state)
+        fits = f'The file fits {", ".join(names)}' if names else 'It fits no model of the zoo either'
+        return f'{text} {fits}; give the weights of this net, or init_cfg=None'
+
+
+def _initialise_children(module: nn.Module) -> None:
+    """Initialise the children now and mark them, so that mmengine does not do it over what is loaded."""
+    for child in module.children():
+        initialise = getattr(child, 'init_weights', None)
+        if initialise is None or getattr(child, 'is_init', False):
+            continue
+        initialise()
+        if not isinstance(child, BaseModule):  # which marks itself
+            vars(child)['is_init'] = True

@@ -1,0 +1,49 @@
+"""From a plain net's weights to a gated net that computes the same."""
+
+import torch
+from torch import Tensor, nn
+
+from inimg_mm.models.backbones import Backbone
+from inimg_mm.models.backbones.blocks import ResidualBlock
+
+from .reading import CheckpointError
+
+StateDict = dict[str, Tensor]
+
+
+def gated_blocks(backbone: Backbone) -> list[ResidualBlock]:
+    """The blocks that a warm start changes.
+
+    Raises:
+        CheckpointError: If there are none, or one is in a frozen stage, where its gate could never learn.
+    """
+    blocks = [m for m in backbone.modules() if isinstance(m, ResidualBlock) and m.gate_module is not None]
+    if not blocks:
+        raise CheckpointError('warm_start=True is for nets with gates, and this one has none: leave it out')
+    frozen = [index for index, name in enumerate(backbone.stage_names[: max(backbone.frozen_stages, 0)])
+              if any(block in blocks for block in getattr(backbone, name).modules())]  # fmt: skip
+    if frozen:
+        flags = tuple(index not in frozen for index in range(backbone.num_stages))
+        raise CheckpointError(
+            f'the gates of frozen stages (frozen_stages={backbone.frozen_stages}) could never learn: write '
+            f'attention=dict(…, stages={flags}), or frozen_stages={min(frozen)} or less'
+        )
+    return blocks
+
+
+@torch.no_grad()
+def neutralise(block: ResidualBlock) -> None:
+    """Make a gated block compute what it did without its gate.
+
+    The gate's last layer becomes zero, so that every weight is sigmoid(0) = 1/2, and the layer
+    that ends the residual branch is doubled. Both are exact in floating point.
+    """
+    gate = block.gate_module
+    assert gate is not None
+    for parameter in gate.last_layer.parameters():
+        parameter.zero_()
+    last = block.last_affine
+    if not isinstance(getattr(last, 'weight', None), nn.Parameter):
+        raise CheckpointError(f'{type(last).__name__} ends a residual branch and has no weight to double')
+    for parameter in last.parameters():
+        parameter.mul_(2)

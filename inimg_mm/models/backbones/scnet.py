@@ -1,0 +1,171 @@
+"""SCNet: residual networks with self-calibrated convolutions (Liu et al., CVPR 2020)."""
+
+from typing import Any, ClassVar
+
+import torch
+from mmcv.cnn import build_conv_layer, build_norm_layer
+from mmengine.model import Sequential
+from torch import Tensor, nn
+
+from inimg_mm.registry import MODELS
+
+from .blocks import ResidualBlock, branch_width, zero_init
+from .resnet import ResNet
+from .scconv import SCConv
+
+
+class SCBottleneck(ResidualBlock):
+    """A bottleneck of two branches, one of them self-calibrated.
+
+    Branch a: 1x1, norm, ReLU, 3x3 (k1), norm, ReLU. Branch b: 1x1, norm, ReLU, :class:`.SCConv`,
+    ReLU. Both are concatenated, and a 1x1 convolution with norm follows.
+
+    Args:
+        in_channels: Channels of the input.
+        planes: A quarter of the output's channels.
+        stride: Stride of the block.
+        dilation: Dilation of the 3x3 convolutions.
+        groups: Groups of the 3x3 convolutions.
+        base_width: Width of each branch, see :func:`.branch_width`.
+        style: 'pytorch'; this block has no 'caffe' form.
+        conv_cfg: Config of the convolutions.
+        norm_cfg: Config of the norms.
+        dcn: None; this block has no deformable form.
+        zero_init_residual: Start with the last norm's weight at zero.
+        avd: The 3x3 convolutions have stride 1, and ``AvgPool2d(3, stride, padding=1)`` follows
+            both branches.
+        pooling_r: See :class:`.SCConv`.
+        pooling: See :class:`.SCConv`.
+        identity: See :class:`.SCConv`.
+        **template: See :class:`.ResidualBlock`.
+
+    Raises:
+        ValueError: If ``style`` or ``dcn`` asks for a form that this block does not have.
+    """
+
+    expansion = 4
+
+    def __init__(
+        self,
+        in_channels: int,
+        planes: int,
+        stride: int = 1,
+        dilation: int = 1,
+        groups: int = 1,
+        base_width: int = 32,
+        style: str = 'pytorch',
+        conv_cfg: dict[str, Any] | None = None,
+        norm_cfg: dict[str, Any] | None = None,
+        dcn: dict[str, Any] | None = None,
+        zero_init_residual: bool = True,
+        avd: bool = False,
+        pooling_r: int = 4,
+        pooling: str = 'avg',
+        identity: bool = True,
+        **template: Any,
+    ) -> None:
+        super().__init__(**template)
+        if style != 'pytorch':
+            raise ValueError(
+                f"style={style!r}: SCNet has its strides in the 3x3 convolutions, style='pytorch'"
+            )
+        if dcn is not None:
+            raise ValueError(f'dcn={dcn!r}: SCNet has no deformable form, dcn=None')
+        norm_cfg = norm_cfg or dict(type='BN')
+        width, channels = branch_width(planes, base_width, groups), planes * self.expansion
+        conv_stride = 1 if avd else stride
+
+        self.conv1_a = build_conv_layer(conv_cfg, in_channels, width, 1, bias=False)
+        self.norm1_a_name = self.add_norm(norm_cfg, width, '1_a')
+        self.k1 = Sequential(
+            build_conv_layer(
+                conv_cfg,
+                width,
+                width,
+                3,
+                stride=conv_stride,
+                padding=dilation,
+                dilation=dilation,
+                groups=groups,
+                bias=False,
+            ),
+            build_norm_layer(norm_cfg, width)[1],
+        )
+        self.conv1_b = build_conv_layer(conv_cfg, in_channels, width, 1, bias=False)
+        self.norm1_b_name = self.add_norm(norm_cfg, width, '1_b')
+        self.scconv = SCConv(
+            width,
+            width,
+            conv_stride,
+            dilation,
+            groups,
+            pooling_r,
+            pooling,
+            identity,
+            conv_cfg=conv_cfg,
+            norm_cfg=norm_cfg,
+        )
+        self.avd_layer = nn.AvgPool2d(3, stride, padding=1) if avd else nn.Identity()
+        self.conv3 = build_conv_layer(conv_cfg, 2 * width, channels, 1, bias=False)
+        self.norm3_name = self.add_norm(norm_cfg, channels, 3)
+        if zero_init_residual:
+            self.init_cfg = zero_init(self.norm3_name)
+
+    @property
+    def last_affine(self) -> nn.Module:
+        """See :attr:`.ResidualBlock.last_affine`."""
+        return getattr(self, self.norm3_name)
+
+    def branch(self, x: Tensor) -> Tensor:
+        """See :meth:`.ResidualBlock.branch`."""
+        a = self.relu(getattr(self, self.norm1_a_name)(self.conv1_a(x)))
+        a = self.relu(self.k1(a))
+        b = self.relu(getattr(self, self.norm1_b_name)(self.conv1_b(x)))
+        b = self.relu(self.scconv(b))
+        x = torch.cat([self.avd_layer(a), self.avd_layer(b)], dim=1)
+        return self.last_affine(self.conv3(x))
+
+
+@MODELS.register_module()
+class SCNet(ResNet):
+    """Self-calibrated residual network, with any gate.
+
+    v1d is ``deep_stem=True, avg_down=True, avd=True``; SCNeXt is ``groups=32, base_width=2``.
+
+    Args:
+        depth: 50, 101 or 152.
+        base_width: Each of the two branches has ``int(planes * base_width / 64) * groups`` channels.
+        contract_dilation: See :class:`.ResNet`.
+        avd: In the first block of stages 2 to 4, also where a dilated stage has stride 1, the 3x3
+            convolutions have stride 1 and a 3x3 average pool with the stride follows them.
+        pooling_r: Window and step of the calibration's pooling.
+        pooling: 'avg' or 'max' pooling in the calibration (the paper's ablation).
+        identity: Whether the calibration has the identity term (the paper's ablation).
+        **options: See :class:`.ResNet`; ``style='caffe'`` and ``dcn`` are refused.
+
+    Raises:
+        ValueError: If an argument is out of its range or cannot be honoured; the message names the choices.
+    """
+
+    arch_settings: ClassVar = {
+        depth: (SCBottleneck, blocks) for depth, (_, blocks) in ResNet.arch_settings.items() if depth >= 50
+    }
+
+    def __init__(
+        self,
+        depth: int,
+        base_width: int = 32,
+        contract_dilation: bool = True,
+        avd: bool = False,
+        pooling_r: int = 4,
+        pooling: str = 'avg',
+        identity: bool = True,
+        **options: Any,
+    ) -> None:
+        self.avd = avd
+        self.calibration = dict(pooling_r=pooling_r, pooling=pooling, identity=identity)
+        super().__init__(depth, base_width=base_width, contract_dilation=contract_dilation, **options)
+
+    def block_options(self, stage: int, index: int) -> dict[str, Any]:
+        """See :meth:`.ResNet.block_options`."""
+        return dict(self.calibration, avd=self.avd and stage > 0 and index == 0)

@@ -1,0 +1,209 @@
+"""A contact sheet: what is annotated beside what a model predicts."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.registry import DATASETS, FUNCTIONS, MODELS, init_default_scope
+from mmengine.runner import load_checkpoint
+from PIL import Image, ImageDraw
+from torch import nn
+
+from inimg_mm.engine.launch import check_checkpoint, check_data
+
+from .drawing import Instance, draw, font
+
+GAP = 10  # pixels between pairs
+HEADER = 34  # pixels
+WIDEST = 1800  # pixels that a sheet of several columns has at most
+
+
+def contact_sheet(
+    cfg: Config,
+    checkpoint: str | Path,
+    out: str | Path,
+    num_images: int = 12,
+    score_thr: float = 0.5,
+    height: int = 288,
+) -> Path:
+    """Draw test images in pairs, the annotations on the left and the predictions on the right, into one PNG.
+
+    Images and predictions come through the config's own test data set and pipeline. Classes have
+    colours; of keypoint models, objects.
+
+    Args:
+        cfg: Config of mmdet, mmpretrain or mmpose.
+        checkpoint: Weights of its model.
+        out: The PNG to write; its folder is made if it is missing.
+        num_images: How many images, taken evenly from the whole set.
+        score_thr: Predictions with a lower score are left out.
+        height: Of each picture in pixels.
+
+    Returns:
+        ``out`` as an absolute path.
+
+    Raises:
+        ValueError: If the config's host is another one, the data or the checkpoint is missing, or a
+            number is not positive.
+    """
+    scope = cfg.get('default_scope')
+    if scope not in HOSTS:
+        raise ValueError(f'contact sheets are drawn for {", ".join(HOSTS)}, and not for {scope!r}')
+    check_checkpoint(str(checkpoint))
+    check_data(cfg, ['test_dataloader'])
+    if min(num_images, height) < 1:
+        raise ValueError(f'num_images and height must be at least 1, got {num_images} and {height}')
+    init_default_scope(scope)
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    collate = FUNCTIONS.get(cfg.test_dataloader.get('collate_fn', dict(type='pseudo_collate'))['type'])
+    model = _load_model(cfg, checkpoint)
+    groups = _samples_by_image(dataset)
+    chosen = np.linspace(0, len(groups) - 1, min(num_images, len(groups))).round().astype(int)
+    pairs = []
+    for group in (groups[index] for index in chosen):
+        with torch.no_grad():
+            outputs = model.test_step(collate([dataset[index] for index in group]))
+        picture = Image.open(dataset.get_data_info(group[0])['img_path']).convert('RGB')
+        width = round(height * min(max(picture.width / picture.height, 0.5), 2))
+        links = dataset.metainfo.get('skeleton_links', ())
+        truth, predicted = _instances(HOSTS[scope], dataset, group, outputs, score_thr)
+        pairs.append([draw(picture, (width, height), instances, links) for instances in (truth, predicted)])
+    title = f'prediction (score at least {score_thr:g})' if scope == 'mmdet' else 'prediction'
+    out = Path(out).absolute()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    _arrange(pairs, title).save(out)
+    return out
+
+
+def _load_model(cfg: Config, checkpoint: str | Path) -> nn.Module:
+    model = MODELS.build(cfg.model).to(get_device())
+    load_checkpoint(model, str(checkpoint), map_location='cpu')
+    return model.eval()
+
+
+def _samples_by_image(dataset: Any) -> list[list[int]]:
+    """Indices of the samples of each image; top-down keypoint data has one sample per object."""
+    groups = defaultdict(list)
+    for index in range(len(dataset)):
+        groups[dataset.get_data_info(index)['img_path']].append(index)
+    return list(groups.values())
+
+
+# ---- what each host calls its annotations and predictions -----------------------------------------------
+
+
+class Host(NamedTuple):
+    """Reads the objects out of a sample's annotation, and out of a model's output for it."""
+
+    truth: Callable[[dict[str, Any], Sequence[str]], list[Instance]]
+    predicted: Callable[[Any, Sequence[str]], list[Instance]]
+
+
+def _instances(
+    host: Host, dataset: Any, group: list[int], outputs: Sequence[Any], score_thr: float
+) -> tuple[list[Instance], list[Instance]]:
+    """The annotated and the predicted objects of an image, the surest last."""
+    names = dataset.metainfo.get('classes') or ('',)
+    truth = [found for index in group for found in host.truth(dataset.get_data_info(index), names)]
+    predicted = [found for output in outputs for found in host.predicted(output, names)]
+    if not any('masks' in getattr(output, 'pred_instances', ()) for output in outputs):
+        for instance in truth:
+            instance.mask = None  # the model draws none either
+    if host is HOSTS['mmdet']:
+        predicted = [instance for instance in predicted if (instance.score or 0) >= score_thr]
+        predicted.sort(key=lambda instance: instance.score or 0)
+    return truth, predicted
+
+
+def _detection_truth(info: dict[str, Any], names: Sequence[str]) -> list[Instance]:
+    return [
+        Instance(
+            label=instance['bbox_label'],
+            name=names[instance['bbox_label']],
+            box=instance['bbox'],
+            mask=_decode_mask(instance.get('mask'), info['height'], info['width']),
+        )
+        for instance in info['instances']
+        if not instance['ignore_flag']
+    ]
+
+
+def _detection_predicted(output: Any, names: Sequence[str]) -> list[Instance]:
+    found = output.pred_instances.cpu().numpy()
+    masks = found.get('masks', [None] * len(found.labels))
+    return [
+        Instance(int(label), names[label], float(score), box.tolist(), mask)
+        for label, score, box, mask in zip(found.labels, found.scores, found.bboxes, masks, strict=True)
+    ]
+
+
+def _keypoint_truth(info: dict[str, Any], names: Sequence[str]) -> list[Instance]:
+    visible = np.minimum(info['keypoints_visible'][0].reshape(-1, info['keypoints'].shape[1])[:1], 1)
+    points = np.concatenate([info['keypoints'][0], visible.T], axis=1)
+    return [Instance(0, '', box=info['bbox'][0].tolist(), keypoints=points)]
+
+
+def _keypoint_predicted(output: Any, names: Sequence[str]) -> list[Instance]:
+    found = output.pred_instances
+    boxes = output.gt_instances.bboxes
+    return [
+        Instance(0, '', box=box.tolist(), keypoints=np.concatenate([points, scores[:, None]], axis=1))
+        for box, points, scores in zip(boxes, found.keypoints, found.keypoint_scores, strict=True)
+    ]
+
+
+def _class_truth(info: dict[str, Any], names: Sequence[str]) -> list[Instance]:
+    return [Instance(int(label), names[label]) for label in np.ravel(info['gt_label'])]
+
+
+def _class_predicted(output: Any, names: Sequence[str]) -> list[Instance]:
+    label = int(output.pred_label.ravel()[0])
+    return [Instance(label, names[label], float(output.pred_score[label]))]
+
+
+HOSTS = {
+    'mmdet': Host(_detection_truth, _detection_predicted),
+    'mmpretrain': Host(_class_truth, _class_predicted),
+    'mmpose': Host(_keypoint_truth, _keypoint_predicted),
+}
+
+
+def _decode_mask(segmentation: Any, height: int, width: int) -> np.ndarray | None:
+    """COCO's polygons or run lengths as a bool array."""
+    if not segmentation:
+        return None
+    from pycocotools import mask as mask_utils
+
+    if isinstance(segmentation, list):
+        segmentation = mask_utils.merge(mask_utils.frPyObjects(segmentation, height, width))
+    elif isinstance(segmentation['counts'], list):
+        segmentation = mask_utils.frPyObjects(segmentation, height, width)
+    return mask_utils.decode(segmentation).astype(bool)
+
+
+# ---- layout ---------------------------------------------------------------------------------------------
+
+
+def _arrange(pairs: list[list[Image.Image]], title: str) -> Image.Image:
+    """Put pairs into a grid, under a header that names the two sides."""
+    width = max(picture.width for pair in pairs for picture in pair)
+    height = pairs[0][0].height
+    step = 2 * width + GAP + 2
+    columns = min(max(WIDEST // step, 1), len(pairs))
+    rows = -(-len(pairs) // columns)
+    sheet = Image.new('RGB', (columns * step + GAP, HEADER + rows * (height + GAP)), (255, 255, 255))
+    pen = ImageDraw.Draw(sheet)
+    for index, pair in enumerate(pairs):
+        left, top = GAP + index % columns * step, HEADER + index // columns * (height + GAP)
+        for side, picture in enumerate(pair):
+            sheet.paste(picture, (left + side * (width + 2) + (width - picture.width) // 2, top))
+    for column in range(columns):
+        for side, text in enumerate(('ground truth', title)):
+            centre = GAP + column * step + side * (width + 2) + width / 2
+            pen.text((centre, HEADER / 2), text, fill=(0, 0, 0), font=font(16), anchor='mm')
+    return sheet

@@ -1,0 +1,199 @@
+"""What the package promises before any model is built: light import, extras, pins, directions, installer."""
+
+import os
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SETUP = runpy.run_path(str(ROOT / 'setup.py'), run_name='setup')
+EXTRAS = {
+    'mm': {'onedl-mmcv', 'onedl-mmengine', 'onedl-mmdetection', 'onedl-mmpretrain'},
+    'pose': {'onedl-mmcv', 'onedl-mmengine', 'json_tricks', 'munkres'},
+    'seg': {'onedl-mmcv', 'onedl-mmengine', 'onedl-mmsegmentation'},
+    'bench': {'timm', 'fvcore', 'onnx', 'onnxruntime', 'onnxscript', 'grad-cam'},
+    'demo': {'scikit-learn', 'scikit-image', 'matplotlib', 'rich'},
+    'dev': {'pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'mypy', 'import-linter', 'coverage'},
+}
+
+
+def names(requirements):
+    return [re.split(r'[<>=!~;\[ ]', line)[0] for line in requirements]
+
+
+def pins():
+    lines = (ROOT / 'requirements.txt').read_text().splitlines()
+    return [line for line in lines if line and not line.startswith('#')]
+
+
+def test_import_is_light():
+    code = (
+        'import sys, inimg_mm; print(inimg_mm.__version__, {"torch", "numpy", "mmengine"} & set(sys.modules))'
+    )
+    out = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True, cwd=ROOT)
+    version = runpy.run_path(str(ROOT / 'inimg_mm' / 'version.py'))['__version__']
+    assert out.stdout == f'{version} set()\n'
+
+
+def test_core_requirements_name_no_mm_package():
+    assert set(names(SETUP['CORE'])) == {'torch', 'numpy', 'safetensors'}
+
+
+def test_extras():
+    assert set(SETUP['EXTRAS']) == set(EXTRAS)
+    for extra, packages in EXTRAS.items():
+        assert packages <= set(SETUP['EXTRAS'][extra]), extra
+    # its requirements cannot be installed, so that the installer takes it without them
+    assert 'mmpose' not in sum(SETUP['EXTRAS'].values(), [])
+
+
+def test_versions_stand_in_the_pin_file_alone():
+    assert all(re.fullmatch(r'[\w.-]+==[\w.]+', pin) for pin in pins())
+    pinned = names(pins())
+    wanted = sum(SETUP['EXTRAS'].values(), []) + names(SETUP['CORE'])
+    assert len(pinned) == len(set(pinned))
+    assert set(wanted) <= set(pinned)
+    assert names(wanted) == wanted, 'an extra names a version'
+
+
+# ---- import directions ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def package_copy(tmp_path):
+    shutil.copytree(ROOT / 'inimg_mm', tmp_path / 'inimg_mm', ignore=shutil.ignore_patterns('__pycache__'))
+    shutil.copy(ROOT / 'pyproject.toml', tmp_path)
+    return tmp_path
+
+
+def lint_imports(folder):
+    code = 'from importlinter.cli import lint_imports_command as main; main(["--no-cache"])'
+    return subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=folder)
+
+
+def test_contracts_hold(package_copy):
+    result = lint_imports(package_copy)
+    assert result.returncode == 0, result.stdout
+    assert '0 broken' in result.stdout
+
+
+@pytest.mark.parametrize(
+    ('module', 'line', 'named'),
+    [
+        ('models.backbones.resnet', 'import mmdet', 'mmdet'),
+        ('models.backbones.resnet', 'def f():\n    from mmpose import apis', 'mmpose'),
+        ('models.backbones.stems', 'from mmcv.ops import nms', 'mmcv.ops'),
+        ('models.attention.base', 'from inimg_mm import zoo', 'inimg_mm.zoo'),
+        (
+            'models.backbones.blocks',
+            'from inimg_mm.models.backbones import resnet',
+            'inimg_mm.models.backbones.resnet',
+        ),
+        ('registry', 'from inimg_mm.models.attention import base', 'inimg_mm.models.attention.base'),
+    ],
+)
+def test_contracts_break(package_copy, module, line, named):
+    path = package_copy / 'inimg_mm' / (module.replace('.', '/') + '.py')
+    path.write_text(f'{path.read_text()}\n\n{line}\n')
+    result = lint_imports(package_copy)
+    assert result.returncode == 1
+    assert f'inimg_mm.{module} -> {named}' in result.stdout
+
+
+# ---- the scripts --------------------------------------------------------------------------------------
+
+TOOLS = ('awk', 'bash', 'cat', 'df', 'dirname', 'flock', 'grep', 'sed', 'sha256sum')
+
+
+@pytest.fixture
+def bare_project(tmp_path):
+    """The files that install.sh reads, and a PATH with a Python (its calls are recorded) and a compiler."""
+    project, bin_dir = tmp_path / 'project', tmp_path / 'bin'
+    for name in ('tools/install.sh', 'requirements.txt', 'setup.py', 'inimg_mm/version.py'):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, project / name)
+    bin_dir.mkdir()
+    for tool in TOOLS:
+        (bin_dir / tool).symlink_to(shutil.which(tool))
+    shim(bin_dir / 'python3', f'echo "$@" >>{tmp_path}/calls; exec {sys._base_executable} "$@"')
+    shim(bin_dir / 'c++', 'exit 0')
+    return project
+
+
+def shim(path, script):
+    path.unlink(missing_ok=True)
+    path.write_text(f'#!/bin/sh\n{script}\n')
+    path.chmod(0o755)
+
+
+def install(project, *extras):
+    """Run the installer in a project where it must stop early; its message."""
+    env = {'PATH': str(project.parent / 'bin'), 'HOME': str(project.parent)}
+    run = subprocess.run(
+        [str(project / 'tools' / 'install.sh'), *extras],
+        env=env,
+        cwd='/',
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    calls = project.parent / 'calls'
+    assert run.returncode == 1, run.stdout + run.stderr
+    assert not (project / '.venv').exists()
+    assert not calls.exists() or ' pip' not in calls.read_text()
+    return run.stderr
+
+
+def test_install_names_the_extras(bare_project):
+    message = install(bare_project, 'mm', 'posse')
+    assert "no extra 'posse'" in message
+    assert f'choose from {" ".join(SETUP["EXTRAS"])}, or all' in message
+
+
+def test_install_wants_a_supported_python(bare_project):
+    shim(bare_project.parent / 'bin' / 'python3', 'case "$2" in *print*) echo 3.9.2 ;; *) exit 1 ;; esac')
+    message = install(bare_project)
+    assert 'needs Python 3.10, 3.11 or 3.12' in message
+    assert 'found python3 3.9.2' in message
+
+
+def test_install_wants_a_python(bare_project):
+    (bare_project.parent / 'bin' / 'python3').unlink()
+    assert 'found nothing' in install(bare_project)
+
+
+@pytest.mark.parametrize('broken', [True, False])
+def test_install_wants_a_compiler(bare_project, broken):
+    compiler = bare_project.parent / 'bin' / 'c++'
+    shim(compiler, 'exit 1')
+    if not broken:
+        compiler.unlink()
+    assert 'needs a C++17 compiler' in install(bare_project)
+
+
+def test_install_wants_disk_space(bare_project):
+    shim(bare_project.parent / 'bin' / 'df', 'echo header; echo /dev/x 99999999 90000000 5242880 90% /')
+    message = install(bare_project)
+    assert 'needs 12 GB of free disk space' in message
+    assert 'there are 5 GB' in message
+
+
+def test_install_help_is_its_header(bare_project):
+    run = subprocess.run(
+        [ROOT / 'tools' / 'install.sh', '--help'], capture_output=True, text=True, check=True
+    )
+    assert 'MMCV_FIND_LINKS' in run.stdout
+    assert 'set -euo' not in run.stdout
+
+
+def test_run_tests_names_its_modes():
+    run = subprocess.run(
+        [ROOT / 'tools' / 'run_tests.sh', 'quick'], capture_output=True, text=True, env=os.environ
+    )
+    assert run.returncode == 2
+    assert 'choose from fast, all' in run.stderr

@@ -1,0 +1,179 @@
+"""SCNet against mmpose's, against a plain second implementation, and in every form it has."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from conftest import image, randomise, tiny
+from test_backbones import assert_declared_shapes, loss_of
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from inimg_mm import complexity, zoo
+from inimg_mm.checkpoints import to_native
+from inimg_mm.models.backbones import SCConv, SCConv2d
+
+TOLERANCE = 1e-9
+V1D = dict(zoo.V1D, avd=True)
+DILATED = {8: dict(strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4)),
+           16: dict(strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2))}  # fmt: skip
+
+
+@dataclass
+class PlainSCNet:
+    """A second SCNet, from the design's description: functions on raw weights under the authors' names.
+
+    Widths, depth, groups and the stem's form follow from the weights.
+    """
+
+    weights: dict[str, Tensor]
+    training: bool = False
+    strides: tuple = (1, 2, 2, 2)
+    dilations: tuple = (1, 1, 1, 1)
+    avd: bool = False
+    r: int = 4
+    pooling: str = 'avg'
+    identity: bool = True
+
+    def conv(self, name, x, stride=1, dilation=1):
+        weight = self.weights[f'{name}.weight']
+        same = dilation * (weight.shape[-1] - 1) // 2
+        groups = x.shape[1] // weight.shape[1]
+        return F.conv2d(x, weight, self.weights.get(f'{name}.bias'), stride, same, dilation, groups)
+
+    def norm(self, name, x):
+        weight, bias, mean, var = (
+            self.weights[f'{name}.{part}'] for part in ('weight', 'bias', 'running_mean', 'running_var')
+        )
+        if self.training:
+            mean, var = x.mean((0, 2, 3)), x.var((0, 2, 3), unbiased=False)
+        mean, var, weight, bias = (v[:, None, None] for v in (mean, var, weight, bias))
+        return (x - mean) / (var + 1e-5).sqrt() * weight + bias
+
+    def calibrated(self, name, y, stride=1, dilation=1, norm=None):
+        """``k4(k3(y) * sigmoid(y + up(k2(pool(y)))))``."""
+        norm = norm or self.norm
+        height, width = y.shape[2:]
+        window = min(self.r, height), min(self.r, width)
+        pool = F.avg_pool2d if self.pooling == 'avg' else F.max_pool2d
+        small = self.norm(f'{name}.k2.2', self.conv(f'{name}.k2.1', pool(y, window, window), 1, dilation))
+        rows = torch.arange(height) * small.shape[2] // height
+        columns = torch.arange(width) * small.shape[3] // width
+        calibration = small[:, :, rows][:, :, :, columns] + (y if self.identity else 0)
+        y = self.norm(f'{name}.k3.1', self.conv(f'{name}.k3.0', y, 1, dilation)) * calibration.sigmoid()
+        return norm(f'{name}.k4.1', self.conv(f'{name}.k4.0', y, stride, dilation))
+
+    def block(self, name, x, stride, dilation, avd):
+        inner = 1 if avd else stride
+        a = self.norm(f'{name}.bn1_a', self.conv(f'{name}.conv1_a', x)).relu()
+        a = self.norm(f'{name}.k1.1', self.conv(f'{name}.k1.0', a, inner, dilation)).relu()
+        b = self.norm(f'{name}.bn1_b', self.conv(f'{name}.conv1_b', x)).relu()
+        b = self.calibrated(f'{name}.scconv', b, inner, dilation).relu()
+        if avd:
+            a, b = (F.avg_pool2d(branch, 3, stride, padding=1) for branch in (a, b))
+        out = self.norm(f'{name}.bn3', self.conv(f'{name}.conv3', torch.cat([a, b], dim=1)))
+        return (self.shortcut(f'{name}.downsample', x, stride) + out).relu()
+
+    def shortcut(self, name, x, stride):
+        if f'{name}.2.weight' in self.weights:
+            x = F.avg_pool2d(x, stride, stride, ceil_mode=True, count_include_pad=False)
+            return self.norm(f'{name}.2', self.conv(f'{name}.1', x))
+        if f'{name}.0.weight' in self.weights:
+            return self.norm(f'{name}.1', self.conv(f'{name}.0', x, stride))
+        return x
+
+    def stem(self, x):
+        if 'conv1.weight' in self.weights:
+            x = self.conv('conv1', x, 2)
+        else:
+            x = self.norm('conv1.1', self.conv('conv1.0', x, 2)).relu()
+            x = self.norm('conv1.4', self.conv('conv1.3', x)).relu()
+            x = self.conv('conv1.6', x)
+        return F.max_pool2d(self.norm('bn1', x).relu(), 3, 2, padding=1)
+
+    def __call__(self, x):
+        x, maps = self.stem(x), []
+        for stage, (stride, dilation) in enumerate(zip(self.strides, self.dilations, strict=True), 1):
+            first = {1: 1, 2: 1, 4: 2}[dilation]
+            blocks = {int(name.split('.')[1]) for name in self.weights if name.startswith(f'layer{stage}.')}
+            x = self.block(f'layer{stage}.0', x, stride, first, self.avd and stage > 1)
+            for index in range(1, len(blocks)):
+                x = self.block(f'layer{stage}.{index}', x, 1, dilation, avd=False)
+            maps.append(x)
+        return maps
+
+
+def max_difference(actual, expected):
+    assert len(actual) == len(expected)
+    assert all(e.std() > 1e-3 for e in expected if e[0, 0].numel() > 1)
+    return max((a - e).abs().max().item() for a, e in zip(actual, expected, strict=True))
+
+
+FORMS = {
+    'plain': ({}, {}),
+    'v1d': (V1D, dict(avd=True)),
+    'stride 8': (DILATED[8], DILATED[8]),
+    'stride 16': (DILATED[16], DILATED[16]),
+    'v1d, stride 8': (dict(V1D, **DILATED[8]), dict(DILATED[8], avd=True)),
+    'v1d, stride 16': (dict(V1D, **DILATED[16]), dict(DILATED[16], avd=True)),
+    'groups': (dict(groups=4, base_width=16), {}),
+    'groups, v1d, stride 8': (
+        dict(V1D, groups=2, base_width=16, **DILATED[8]), dict(DILATED[8], avd=True)
+    ),
+    'avg_down alone': (dict(avg_down=True), {}),
+    'max': (dict(pooling='max'), dict(pooling='max')),
+    'no identity': (dict(identity=False), dict(identity=False)),
+    'max, no identity, v1d': (
+        dict(V1D, pooling='max', identity=False), dict(pooling='max', identity=False, avd=True)
+    ),
+    'r = 2': (dict(pooling_r=2), dict(r=2)),
+    'r = 7': (dict(pooling_r=7), dict(r=7)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('form', FORMS)
+def test_against_the_plain_implementation(form):
+    options, plain = FORMS[form]
+    net = randomise(tiny('scnet50', **options)).double()
+    differences = []
+    for training in (False, True):
+        for size in ((64, 64), (75, 53)):
+            second = PlainSCNet(net.state_dict(), training, **plain)
+            x = image(*size, dtype=torch.float64)
+            with torch.no_grad():
+                differences.append(max_difference(net.train(training)(x), second(x)))
+    print(f'{form}: max difference {max(differences):.1e}')
+    assert max(differences) < TOLERANCE
+
+
+@pytest.mark.parametrize('size', [(32, 32), (33, 47), (1, 64), (32, 1), (97, 32), (130, 66)], ids=str)
+@pytest.mark.parametrize('options', [{}, dict(V1D, **DILATED[8]), dict(pooling='max', pooling_r=5)], ids=str)
+def test_maps_smaller_than_the_pooling_window_and_odd_ones(options, size):
+    net = randomise(tiny('scnet50', **options)).double().eval()
+    plain = {'r' if key == 'pooling_r' else key: value for key, value in options.items() if key not in zoo.V1D}
+    second = PlainSCNet(net.state_dict(), **plain)
+    x = image(*size, batch=1, dtype=torch.float64)
+    with torch.no_grad():
+        assert max_difference(assert_declared_shapes(net, x), second(x)) < TOLERANCE
+
+
+MMPOSE = {'50': {}, '50 v1b': dict(deep_stem=True), '50 deep, avg_down': zoo.V1D, '50 avg_down': dict(avg_down=True)}
+
+
+@pytest.mark.parametrize('form', [*MMPOSE, pytest.param('101', marks=pytest.mark.slow)])
+def test_against_mmpose(form):
+    backbones = pytest.importorskip('mmpose.models.backbones')
+    options, depth = MMPOSE.get(form, {}), int(form.split()[0])
+    theirs = randomise(backbones.SCNet(depth, out_indices=(0, 1, 2, 3), **options)).double()
+    ours = zoo.build(f'scnet{depth}', **options).double()
+    ours.load_state_dict(to_native(theirs.state_dict()), strict=True)
+    x, differences = image(64, 64, dtype=torch.float64), []
+    for training in (False, True):
+        ours.train(training)
+        theirs.train(training)
+        with torch.no_grad():
+            differences.append(max_difference(ours(x), theirs(x)))
+    for name, value in to_native(theirs.state_dict()).items():
+        torch.testing.assert_close(ours.state_dict()[name], value, rtol=0, atol=TOLERANCE, msg=name)
+    print(f'mmpose SCNet-{form}: max difference {max(differences):.1e}')
+    assert max(differences) < TOLERANCE

@@ -1,0 +1,29 @@
+"""Train a config of any host (mmdet, mmpretrain, mmpose, mmseg)."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from inimg_mm.engine import train
+from inimg_mm.engine.cli import add_launcher, config_parser, mistakes_in_one_line, read_config
+
+
+def main() -> None:
+    parser = config_parser(__doc__)
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='go on from this checkpoint; without a value from the newest of the work folder, if any',
+    )
+    parser.add_argument('--amp', action='store_true', help='automatic mixed precision (needs an accelerator)')
+    add_launcher(parser)
+    args = parser.parse_args()
+    with mistakes_in_one_line():
+        train(read_config(args), args.resume, args.amp, args.launcher)
+
+
+if __name__ == '__main__':
+    main()
