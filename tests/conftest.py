@@ -21,8 +21,9 @@ def _seed():
 
 
 def tiny(name, **overrides):
-    """Build a zoo model at a quarter of its width."""
-    return zoo.build(name, **{'base_channels': 16, 'stem_channels': 16, **overrides})
+    """Build a zoo model as narrow as its groups let it be."""
+    channels = max(16, 64 // zoo.get(name).config.get('base_width', 64))
+    return zoo.build(name, **{'base_channels': channels, 'stem_channels': 16, **overrides})
 
 
 def randomise(net, seed=0):

@@ -111,7 +111,7 @@ RUN_THE_ZOO = """
     torch.set_num_threads(1)
     from inimg_mm import zoo
     for name in zoo.MODELS:
-        net = zoo.build(name, base_channels=16, stem_channels=16).eval()
+        net = zoo.build(name, base_channels=32).eval()
         with torch.no_grad():
             maps = net(torch.randn(1, 3, 32, 32))
         assert [m.shape[1] for m in maps] == list(net.out_channels), name

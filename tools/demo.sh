@@ -43,10 +43,10 @@ main() {
     [[ -z $install ]] || { headline install && "$root/tools/install.sh" mm pose demo dev; }
 
     # The configs read data/demo in the current folder: the smoke run has a small set in a folder of its own.
+    local home=$root counts=()
+    [[ -z $smoke ]] || home=$work counts=(--num-train=8 --num-val=4 --num-class-train=4 --num-class-val=1)
     mkdir -p "$work"
-    cd "${smoke:+$work}" 2>/dev/null || cd "$root"
-    local counts=()
-    [[ -z $smoke ]] || counts=(--num-train=8 --num-val=4 --num-class-train=4 --num-class-val=1)
+    cd "$home"
     headline 'demo data'
     "$python" "$root/tools/make_demo_data.py" data/demo "${counts[@]}"
 
@@ -71,7 +71,7 @@ learn() { # NAME: train, test and draw one config
     fi
     claim "$folder" "$(fingerprint "$config" "${options[@]}")"
     stage "train $1" "$folder/trained" train "$config" --work-dir "$folder" --resume --cfg-options "${options[@]}"
-    local trained=("$folder/$1.py" "$(<"$folder/last_checkpoint")")
+    local trained=("$folder/$1.py" "$folder/$(basename "$(<"$folder/last_checkpoint")")")
     stage "test $1" "$folder/metrics.json" test "${trained[@]}" --out "$folder/metrics.json"
     stage "draw $1" "$folder/contact_sheet.png" contact_sheet "${trained[@]}" --out "$folder/contact_sheet.png" ${smoke:+--num-images 4}
 }
@@ -115,3 +115,4 @@ fail() { # LOG
 }
 
 main "$@"
+exit # the script may have changed while it ran

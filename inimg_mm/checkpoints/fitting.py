@@ -1,11 +1,13 @@
 """Which tensors of a checkpoint a model can hold, and which of our models a checkpoint fits."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cache
 
+import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from inimg_mm import zoo
 from inimg_mm.models.attention import Gate
@@ -14,6 +16,7 @@ StateDict = dict[str, Tensor]
 
 COUNTERS = 'num_batches_tracked'
 """Buffers that do not count as weights."""
+OFFSET = '.conv_offset.'
 
 
 @dataclass
@@ -27,7 +30,8 @@ class Fit:
         stray: Those of them that belong to a part that the model has: the file is of another net,
             e.g. a deeper one, or one with gates.
         reshaped: Names with two shapes, and both, the model's first.
-        excused: Missing names that do not count (gates under a warm start).
+        excused: Missing names that do not count: gates under a warm start, offsets of deformable
+            convolutions.
     """
 
     loaded: list[str] = field(default_factory=list)
@@ -45,9 +49,12 @@ class Fit:
 
     def __str__(self) -> str:
         total = len(self.loaded) + len(self.missing) + len(self.reshaped)
-        text = f'{len(self.loaded)} of {total} tensors ({self.share:.1%}) loaded'
-        if self.excused:
-            text += f'; {len(self.excused)} of the gates start neutral'
+        text = f'{len(self.loaded)} of {total} tensors ({self.share:.1%})'
+        offsets = sum(OFFSET in name for name in self.excused)
+        if gates := len(self.excused) - offsets:
+            text += f'; {gates} of the gates start neutral'
+        if offsets:
+            text += f'; {offsets} offsets of deformable convolutions start at zero'
         if self.missing:
             text += f'; missing: {grouped(self.missing)}'
         if self.unexpected:
@@ -98,24 +105,30 @@ def gate_names(model: nn.Module) -> list[str]:
 
 def offset_names(model: nn.Module) -> list[str]:
     """Names of the offsets of deformable convolutions, which start at zero over plain weights."""
-    return [name for name in model.state_dict() if '.conv_offset.' in name]
+    return [name for name in model.state_dict() if OFFSET in name]
 
 
 def holds_gates(checkpoint: Iterable[str]) -> list[str]:
     """Names of a checkpoint in our names that belong to gates."""
-    return [name for name in checkpoint if '.se_layer.' in name or '.gate.' in name]
+    return [name for name in checkpoint if re.search(r'\.(se_layer|gate)\.', name)]
 
 
 def zoo_fits(checkpoint: StateDict, at_least: float = 0.99) -> list[str]:
-    """Names of the zoo's models that a backbone's weights fit, leaving over nothing but a classifier."""
-    fits = []
-    for name in zoo.MODELS:
-        with FakeTensorMode():
-            shapes = zoo.build(name).state_dict()
-        fit = match(shapes, checkpoint)
-        if fit.share >= at_least and not fit.stray:
-            fits.append(name)
-    return fits
+    """Names of the models of the zoo that a backbone's weights fill, with only a classifier left over."""
+    fits = zoo_matches(checkpoint)
+    return [name for name, fit in fits.items() if fit.share >= at_least and not fit.stray]
+
+
+def zoo_matches(checkpoint: StateDict) -> dict[str, Fit]:
+    """A backbone's weights against every model of the zoo, by name."""
+    return {name: match(_zoo_weights(name), checkpoint) for name in zoo.MODELS}
+
+
+@cache
+def _zoo_weights(name: str) -> StateDict:
+    """Names and shapes of a model's tensors, without memory behind them."""
+    with torch.device('meta'):
+        return zoo.build(name).state_dict()
 
 
 def grouped(names: Iterable[str], most: int = 6) -> str:

@@ -14,6 +14,8 @@ StateDict = dict[str, Tensor]
 Rules = tuple[tuple[str, str], ...]
 """(pattern, replacement) pairs; the first pattern that matches a name is applied to it."""
 
+OURS = 'inimg_mm'
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -22,9 +24,13 @@ class Layout:
     Attributes:
         name: What users call it.
         detect: Whether a dict with these names is in this layout; None where the names are ours.
-        to_native: Rules from its names to ours.
-        from_native: Rules from ours to its.
-        classifier: Its classifier's name.
+        to_native: Rules from its names to ours, the classifier's aside.
+        from_native: Rules from ours to its, the classifier's aside.
+        classifier: Its classifier's name; ours is 'fc'.
+        pools_at_stride_1: Whether the pool of ``avg_down`` keeps its place in a shortcut of stride 1,
+            and the convolution its number.
+        lacks: Patterns of our names that have no place in it.
+        note: What a net of ours needs to compute what the project's net does with the same weights.
     """
 
     name: str
@@ -32,71 +38,78 @@ class Layout:
     to_native: Rules = ()
     from_native: Rules = ()
     classifier: str = 'fc'
+    pools_at_stride_1: bool = True
+    lacks: tuple[str, ...] = ()
+    note: str = ''
 
 
 def _any_match(pattern: str) -> Callable[[set[str]], bool]:
     return lambda names: any(re.search(pattern, name) for name in names)
 
 
-def _is_mmpose_scnet(names: set[str]) -> bool:
-    return _any_match(r'\.scconv\.')(names) and _any_match(r'\d\.conv2\.')(names)
-
-
-MMDET_STEM: Rules = tuple(
-    (rf'^stem\.{theirs}\.', f'{ours}.') for theirs, ours in
-    ((0, 'conv1.0'), (1, 'conv1.1'), (3, 'conv1.3'), (4, 'conv1.4'), (6, 'conv1.6'), (7, 'bn1'))
-)  # fmt: skip
-MODULE_STEM: Rules = tuple(
-    (rf'^stem\.{index}\.{part}\.', f'{ours}.') for index, part, ours in
-    ((0, 'conv', 'conv1.0'), (0, 'bn', 'conv1.1'), (1, 'conv', 'conv1.3'), (1, 'bn', 'conv1.4'),
-     (2, 'conv', 'conv1.6'), (2, 'bn', 'bn1'))
-)  # fmt: skip
-MMPOSE_SCNET: Rules = tuple(
-    (rf'^(layer\d+\.\d+)\.{theirs}\.', rf'\1.{ours}.') for theirs, ours in
-    (('conv1', 'conv1_a'), ('bn1', 'bn1_a'), ('conv2', 'conv1_b'), ('bn2', 'bn1_b'))
-)  # fmt: skip
-TIMM_SE: Rules = ((r'\.se\.fc(\d)\.', r'.se_layer.conv\1.conv.'),)
-LEGACY_SE: Rules = (
-    (r'\.se_module\.fc(\d)\.', r'.se_layer.conv\1.conv.'),
-    (r'^layer0\.', ''),
-    (r'^last_linear\.', 'fc.'),
-)
-
-
-def _inverse_stem(rules: Rules) -> Rules:
-    """Rules back to a stem's names; ``bn1`` is its last norm only where ``conv1`` is deep."""
-    return tuple(
-        (rf'^{re.escape(ours)}', pattern.removeprefix('^').replace('\\.', '.')) for pattern, ours in rules
+def _both_ways(prefix: str, pairs: Iterable[tuple[str, str]]) -> tuple[Rules, Rules]:
+    """Rules to and from our names for (theirs, ours) pairs of parts that follow ``prefix``."""
+    pairs = tuple(pairs)
+    return (
+        tuple((rf'^({prefix}){re.escape(theirs)}\.', rf'\g<1>{ours}.') for theirs, ours in pairs),
+        tuple((rf'^({prefix}){re.escape(ours)}\.', rf'\g<1>{theirs}.') for theirs, ours in pairs),
     )
 
 
-def _has_deep_stem(names: Iterable[str]) -> bool:
-    return any(name.startswith('conv1.0.') for name in names)
+STEM = ('conv1.0', 'conv1.1', 'conv1.3', 'conv1.4', 'conv1.6', 'bn1')
+"""The layers of our deep stem."""
+BLOCK = r'layer\d+\.\d+\.'
+
+PLAIN_STEM = _both_ways('', zip((f'stem.{index}' for index in (0, 1, 3, 4, 6, 7)), STEM, strict=True))
+MODULE_STEM = _both_ways(
+    '', zip((f'stem.{index}.{part}' for index in range(3) for part in ('conv', 'bn')), STEM, strict=True)
+)
+MMPOSE_SCNET = _both_ways(
+    BLOCK, (('conv1', 'conv1_a'), ('bn1', 'bn1_a'), ('conv2', 'conv1_b'), ('bn2', 'bn1_b'))
+)
+TIMM_SE = _both_ways(BLOCK, (('se.fc1', 'se_layer.conv1.conv'), ('se.fc2', 'se_layer.conv2.conv')))
+LEGACY_SE = _both_ways(
+    BLOCK, (('se_module.fc1', 'se_layer.conv1.conv'), ('se_module.fc2', 'se_layer.conv2.conv'))
+)
+LEGACY_STEM = _both_ways('', (('layer0.conv1', 'conv1'), ('layer0.bn1', 'bn1')))
+
+GATE, SE, SC, DEEP = r'\.gate\.', r'\.se_layer\.', rf'^{BLOCK}scconv\.', r'^conv1\.0\.'
+
+
+def _is_mmpose_scnet(names: set[str]) -> bool:
+    return _any_match(SC)(names) and _any_match(rf'^{BLOCK}conv2\.')(names)
+
+
+def _is_mmpretrain(names: set[str]) -> bool:
+    return _any_match(r'^stem\.\d\.conv\.')(names) or bool(_stages_without_pool(names))
+
+
+def _add(*rules: tuple[Rules, Rules]) -> tuple[Rules, Rules]:
+    return sum((there for there, _ in rules), ()), sum((back for _, back in rules), ())
 
 
 LAYOUTS: dict[str, Layout] = {
     layout.name: layout
     for layout in (
-        Layout('timm_legacy', _any_match(r'\.se_module\.'), LEGACY_SE,
-               ((r'\.se_layer\.conv(\d)\.conv\.', r'.se_module.fc\1.'), (r'^(conv1|bn1)\.', r'layer0.\1.'),
-                (r'^fc\.', 'last_linear.')), 'last_linear'),
-        Layout('timm', _any_match(r'\.se\.fc\d\.'), TIMM_SE,
-               ((r'\.se_layer\.conv(\d)\.conv\.', r'.se.fc\1.'),)),
-        Layout('mmpose_scnet', _is_mmpose_scnet,
-               MMPOSE_SCNET + MODULE_STEM,
-               tuple((rf'^(layer\d+\.\d+)\.{ours}\.', rf'\1.{theirs}.') for theirs, ours in
-                     (('conv1', 'conv1_a'), ('bn1', 'bn1_a'), ('conv2', 'conv1_b'), ('bn2', 'bn1_b')))
-               + _inverse_stem(MODULE_STEM), 'head.fc'),
-        Layout('mmpretrain', _any_match(r'^stem\.\d\.conv\.'), MODULE_STEM, _inverse_stem(MODULE_STEM),
-               'head.fc'),
-        Layout('mmdet', _any_match(r'^stem\.0\.weight'), MMDET_STEM, _inverse_stem(MMDET_STEM)),
-        Layout('mmpose', None, MODULE_STEM, _inverse_stem(MODULE_STEM)),
-        Layout('torchvision'),
-        Layout('scnet_authors'),
-        Layout('inimg_mm'),
+        Layout('timm_legacy', _any_match(r'\.se_module\.'), *_add(LEGACY_SE, LEGACY_STEM), 'last_linear',
+               lacks=(GATE, SC, DEEP),
+               note="its nets need stem_ceil_mode=True, and those that are no ResNeXts style='caffe'"),
+        Layout('timm', _any_match(r'\.se\.fc\d\.'), *TIMM_SE, lacks=(GATE, SC),
+               note='its seresnet18 and seresnet34 need attention=dict(divisor=8)'),
+        Layout('mmpose_scnet', _is_mmpose_scnet, *_add(MMPOSE_SCNET, MODULE_STEM), pools_at_stride_1=False,
+               lacks=(GATE, SE), note="mmpose's SCNet ignores dilations and has no avd"),
+        Layout('mmpretrain', _is_mmpretrain, *MODULE_STEM, 'head.fc', pools_at_stride_1=False,
+               lacks=(GATE, SC)),
+        Layout('mmdet', _any_match(r'^stem\.0\.weight'), *PLAIN_STEM, lacks=(GATE, SC)),
+        Layout('mmpose', None, *MODULE_STEM, pools_at_stride_1=False, lacks=(GATE,)),
+        Layout('torchvision', lacks=(GATE, SE, SC, DEEP)),
+        Layout('scnet_authors', lacks=(GATE, SE)),
+        Layout(OURS),
     )
 }  # fmt: skip
 """By name. Layouts are detected in this order; a dict that none of them claims is in our names."""
+
+CLASSIFIERS = tuple(sorted({layout.classifier for layout in LAYOUTS.values()}))
 
 
 def detect(names: Iterable[str]) -> str:
@@ -105,7 +118,7 @@ def detect(names: Iterable[str]) -> str:
     for layout in LAYOUTS.values():
         if layout.detect is not None and layout.detect(names):
             return layout.name
-    return 'inimg_mm'
+    return OURS
 
 
 def get(name: str) -> Layout:
@@ -115,8 +128,18 @@ def get(name: str) -> Layout:
         ValueError: If there is none of that name; all are named.
     """
     if name not in LAYOUTS:
-        raise ValueError(f'unknown source {name!r}; choose from {["auto", *LAYOUTS]}')
+        raise ValueError(f'unknown layout {name!r}; choose from {list(LAYOUTS)}')
     return LAYOUTS[name]
+
+
+def place(state: StateDict, target: str) -> Layout:
+    """The layout that ``target`` means for weights in our names: mmpose has one for its SCNet.
+
+    Raises:
+        ValueError: If ``target`` is unknown.
+    """
+    is_scnet = target == 'mmpose' and _any_match(SC)(set(state))
+    return get('mmpose_scnet' if is_scnet else target)
 
 
 def to_native(state: StateDict, source: str = 'auto') -> StateDict:
@@ -130,28 +153,63 @@ def to_native(state: StateDict, source: str = 'auto') -> StateDict:
         ValueError: If ``source`` is unknown.
     """
     layout = get(detect(state) if source == 'auto' else source)
-    return {_rename(name, layout.to_native): value for name, value in state.items()}
+    moved = ''.join(_stages_without_pool(state))
+    pools: Rules = tuple(
+        (rf'^(layer[{moved}]\.0\.downsample\.){index}\.', rf'\g<1>{index + 1}.') for index in (0, 1) if moved
+    )
+    classifier: Rules = tuple((rf'^{re.escape(name)}\.', 'fc.') for name in CLASSIFIERS)
+    rules = layout.to_native + pools + classifier
+    return {_rename(name, rules): value for name, value in state.items()}
 
 
 def from_native(state: StateDict, target: str) -> StateDict:
     """The same tensors in another layout's names.
 
+    ``avg_down`` nets are taken to have stride 1 in the first stage alone: the weights do not say.
+
     Args:
         state: Weights of a backbone in our names, with or without a classifier.
-        target: A layout's name.
+        target: A layout's name, see :func:`place`.
 
     Raises:
-        ValueError: If ``target`` is unknown, or has no place for a tensor (the gates of this package).
+        ValueError: If ``target`` is unknown, or has no place for a tensor.
     """
-    layout = get(target)
-    if target != 'inimg_mm':
-        ours = [name for name in state if '.gate.' in name]
-        if ours:
-            raise ValueError(f'{target} has no place for {ours[0]}: only SE gates exist there')
+    layout = place(state, target)
+    for pattern in layout.lacks:
+        for name in state:
+            if re.search(pattern, name):
+                raise ValueError(
+                    f'{target} has no place for {name}; layouts that have: {_with_place_for(state)}'
+                )
     rules = layout.from_native
-    if not _has_deep_stem(state):
-        rules = tuple(rule for rule in rules if not rule[1].startswith('stem.'))
+    if not _any_match(DEEP)(set(state)):
+        rules = tuple(rule for rule in rules if 'stem.' not in rule[1])
+    if not layout.pools_at_stride_1:
+        pooled = any(name.startswith('layer1.0.downsample.2.') for name in state)
+        rules += tuple(
+            (rf'^(layer1\.0\.downsample\.){index}\.', rf'\g<1>{index - 1}.') for index in (1, 2) if pooled
+        )
+    rules += ((r'^fc\.', f'{layout.classifier}.'),)
     return {_rename(name, rules): value for name, value in state.items()}
+
+
+def _with_place_for(state: StateDict) -> list[str]:
+    names = set(state)
+    return [
+        layout.name
+        for layout in LAYOUTS.values()
+        if not any(_any_match(pattern)(names) for pattern in layout.lacks)
+    ]
+
+
+def _stages_without_pool(names: Iterable[str]) -> list[str]:
+    """Stages whose shortcut has no place for a pool, in a net that has it in other stages."""
+    places: dict[str, set[str]] = {}
+    for name in names:
+        if place := re.match(r'layer(\d)\.0\.downsample\.(\d)\.', name):
+            places.setdefault(place[1], set()).add(place[2])
+    with_pool = [stage for stage, indices in places.items() if '2' in indices]
+    return sorted(set(places) - set(with_pool)) if with_pool else []
 
 
 def _rename(name: str, rules: Rules) -> str:

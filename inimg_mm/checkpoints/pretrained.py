@@ -7,12 +7,13 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import nn
 
+from inimg_mm import zoo
 from inimg_mm.models.backbones import Backbone
 from inimg_mm.registry import WEIGHT_INITIALIZERS
 
 from . import layouts
-from .fitting import Fit, gate_names, holds_gates, match, offset_names, zoo_fits
-from .reading import CheckpointError, StateDict, read_state_dict
+from .fitting import COUNTERS, Fit, gate_names, holds_gates, match, offset_names, zoo_fits
+from .reading import BACKBONE, CheckpointError, StateDict, read_state_dict
 from .warm_start import gated_blocks, neutralise
 
 
@@ -29,7 +30,8 @@ class Pretrained:
         source: Whose names the file uses: 'auto' detects it, or a key of :data:`.LAYOUTS`.
         min_loaded: Least share of the module's tensors that the file must fill, without batch
             counters and, under a warm start, without gates.
-        prefix: See :func:`.read_state_dict`.
+        prefix: See :func:`.read_state_dict`. A whole model, whose own names begin with
+            'backbone.', is filled from a whole model's file.
         map_location: Accepted as mmengine's initialiser has it; the file is read on the CPU and
             copied to where the module is.
         warm_start: Load plain weights into a net with gates so that it computes what the plain
@@ -64,26 +66,35 @@ class Pretrained:
 
     def __call__(self, module: nn.Module) -> Fit:
         """Fill ``module``; mmengine's later initialisation of its children leaves it as it is."""
-        _initialise_children(module)
-        state = read_state_dict(self.checkpoint, self.prefix, self.trust)
-        source = layouts.detect(state) if self.source == 'auto' else self.source
-        state = layouts.to_native(state, source)
+        own = module.state_dict()
+        state, source = self._read(own)
         blocks = self._blocks_to_neutralise(module, state)
         excused = offset_names(module) + (gate_names(module) if self.warm_start else [])
-        fit = match(module.state_dict(), state, excused)
+        fit = match(own, state, excused)
         if fit.share < self.min_loaded or fit.stray:
             raise CheckpointError(self._explain(fit, module, state, source))
+        _initialise_children(module)
+        own = module.state_dict()
         with torch.no_grad():
-            own = module.state_dict()
-            for name in fit.loaded:
+            counters = [name for name in own if name.endswith(COUNTERS) and name in state]
+            for name in fit.loaded + counters:
                 own[name].copy_(state[name])
-            for name in own:
-                if name.endswith('num_batches_tracked') and name in state:
-                    own[name].copy_(state[name])
         for block in blocks:
             neutralise(block)
-        print_log(f'{self.checkpoint} ({source}): {fit}', logger='current')
+        print_log(f'loaded {self.checkpoint} ({source} names): {fit}{_note(source)}', logger='current')
         return fit
+
+    def _read(self, own: StateDict) -> tuple[StateDict, str]:
+        """The file's tensors in the names of the state dict ``own``, and the layout that they had."""
+        whole = any(name.startswith(BACKBONE) for name in own)
+        prefix = '' if whole and self.prefix is None else self.prefix
+        state = read_state_dict(self.checkpoint, prefix, self.trust)
+        source = layouts.detect(state) if self.source == 'auto' else self.source
+        target = layouts.detect(own)
+        if whole or source == target:
+            return state, source
+        native = layouts.to_native(state, source)
+        return layouts.from_native(native, target) if target != layouts.OURS else native, source
 
     def _blocks_to_neutralise(self, module: nn.Module, state: StateDict) -> list[Any]:
         if not self.warm_start:
@@ -101,22 +112,39 @@ class Pretrained:
         return gated_blocks(module)
 
     def _explain(self, fit: Fit, module: nn.Module, state: StateDict, source: str) -> str:
-        text = f'{self.checkpoint} ({source} names) does not fit this {type(module).__name__}: {fit}; '
+        file = f'{self.checkpoint} ({source} names)'
+        text = f'{file} does not fit this {type(module).__name__}: {fit}{_note(source)}.'
         if fit.stray:
-            text += (
-                f'parts of this net have no place for {len(fit.stray)} of its tensors, e.g. {fit.stray[0]}.'
-            )
+            text += f' This net has no place for {len(fit.stray)} of its tensors, e.g. {fit.stray[0]}.'
         else:
-            text += f'min_loaded={self.min_loaded} wants more.'
+            text += f' min_loaded={self.min_loaded} wants more.'
         without_gates = match(module.state_dict(), state, gate_names(module) + offset_names(module))
-        if without_gates.share >= self.min_loaded and not without_gates.stray:
+        plain_fits = without_gates.share >= self.min_loaded and not without_gates.stray
+        if isinstance(module, Backbone) and without_gates.excused and plain_fits:
             return (
                 f"{text} These are a plain net's weights and this net has gates: write "
                 f"init_cfg=dict(type='inimg_mm.Pretrained', checkpoint={self.checkpoint!r}, warm_start=True)"
+                f'{_further(module)}'
             )
-        names = zoo_fits(state)
-        fits = f'The file fits {", ".join(names)}' if names else 'It fits no model of the zoo either'
-        return f'{text} {fits}; give the weights of this net, or init_cfg=None'
+        names = zoo_fits(layouts.to_native(state))
+        text += f' The file fits {", ".join(names)};' if names else ' It fits no model of the zoo either;'
+        wanted = [(name, url) for name in zoo_fits(module.state_dict()) if (url := zoo.get(name).weights)]
+        published = ''.join(f" (the authors' for {name}: {url})" for name, url in wanted)
+        return f'{text} give the weights of this net{published}, or init_cfg=None'
+
+
+def _note(source: str) -> str:
+    note = layouts.get(source).note
+    return f'; {note}' if note else ''
+
+
+def _further(backbone: Backbone) -> str:
+    """What else a warm start of this net needs."""
+    try:
+        gated_blocks(backbone)
+    except CheckpointError as error:
+        return f'. Then {error}'
+    return ''
 
 
 def _initialise_children(module: nn.Module) -> None:

@@ -1,7 +1,10 @@
 """Safe reading: tensors out of a file, never code."""
 
+import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from difflib import get_close_matches
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -12,14 +15,17 @@ import torch
 from mmengine.dist import barrier, is_main_process
 from mmengine.fileio import get_local_path
 from mmengine.logging import HistoryBuffer
+from mmengine.utils import digit_version
 from torch import Tensor
 
 StateDict = dict[str, Tensor]
 
-WRAPPERS = ('state_dict', 'model_state_dict', 'model', 'model_ema', 'module')
+WRAPPERS = ('state_dict', 'model_state_dict', 'model', 'model_ema', 'state_dict_ema', 'module')
 """Keys under which a file may hold the state dict, in the order in which they are tried."""
-PREFIXES = ('module.', '_orig_mod.')
-"""Prefixes that launchers and compilers add to every name."""
+LAUNCHED = 'module.'
+"""What launchers put before every name."""
+COMPILED = '_orig_mod.'
+"""What compilers put before the names of the modules that they compiled."""
 BACKBONE = 'backbone.'
 
 
@@ -47,44 +53,36 @@ def read_file(path: str | Path, trust: bool = False) -> Any:
         head = file.read(512)
     if not head:
         raise CheckpointError(f'{path} is empty')
-    if re.match(rb'\s*<(!doctype|html|\?xml)', head, re.IGNORECASE):
+    if re.match(rb'(\xef\xbb\xbf)?\s*<(!doctype|html|head|\?xml)', head, re.IGNORECASE):
         raise CheckpointError(f'{path} is a web page, not a checkpoint: the download went wrong')
     if path.suffix == '.safetensors':
         return _read_safetensors(path)
     try:
-        with torch.serialization.safe_globals(_log_buffer_globals()):
+        with _log_buffers_allowed():
             return torch.load(path, map_location='cpu', weights_only=not trust)
     except UnpicklingError as error:
         blocked = re.search(r'(?:GLOBAL|function) ([\w.]+)', str(error))
         if blocked and not trust:
             raise CheckpointError(
                 f'{path} is refused: it holds more than tensors ({blocked[1]}), and reading that runs code '
-                "which the file's author chose. If you know who made it, --trust reads it all the same"
+                "which the file's author chose. If you know who made it, --trust (in a config: trust=True) "
+                'reads it all the same'
             ) from None
         raise CheckpointError(f'{path} is no checkpoint that torch can read, or is damaged') from error
-    except (
-        RuntimeError,
-        EOFError,
-        OSError,
-        ValueError,
-        KeyError,
-        IndexError,
-        AttributeError,
-        TypeError,
-    ) as error:
-        raise CheckpointError(
-            f'{path} is truncated, damaged, or no checkpoint: {_first_line(error)}'
-        ) from error
+    except Exception as error:  # bytes that are no pickle raise anything
+        reason = _first_line(error)
+        raise CheckpointError(f'{path} is truncated, damaged, or no checkpoint: {reason}') from error
 
 
-def read_state_dict(source: str, prefix: str | None = None, trust: bool = False) -> StateDict:
+def read_state_dict(source: str | Path, prefix: str | None = None, trust: bool = False) -> StateDict:
     """Read the weights of a model or of its backbone.
 
     Args:
         source: Path or URL: http(s), ``torchvision://resnet50``, ``open-mmlab://…``, and what
             mmengine's file backends read.
-        prefix: Keep the names that start with this, without it. Default: 'backbone.' where
-            any name has it, else none. The prefixes of wrappers are always removed.
+        prefix: Keep the names of this part alone, without it, e.g. 'backbone' or 'backbone.'.
+            Default: 'backbone.' where any name has it, else none. The prefixes of wrappers are
+            always removed.
         trust: See :func:`read_file`.
 
     Returns:
@@ -93,57 +91,67 @@ def read_state_dict(source: str, prefix: str | None = None, trust: bool = False)
     Raises:
         CheckpointError: If the file cannot be read, or holds no tensors (under ``prefix``).
     """
-    with local_file(source) as path:
+    with local_file(str(source)) as path:
         content = read_file(path, trust)
     state = unwrap(content)
     if not state:
         raise CheckpointError(f'{source} holds no tensors')
     if prefix is None:
         prefix = BACKBONE if any(name.startswith(BACKBONE) for name in state) else ''
+    if prefix and not prefix.endswith('.'):
+        prefix += '.'
     selected = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
     if not selected:
         tops = sorted({name.split('.')[0] for name in state})
         raise CheckpointError(f'{source} has no tensor under prefix {prefix!r}; its names start with {tops}')
-    return selected
+    return without_wrappers(selected)
 
 
 def unwrap(content: Any) -> StateDict:
     """The state dict in a file's content, without wrappers and their prefixes; empty if there is none."""
-    while isinstance(content, Mapping) and not any(isinstance(value, Tensor) for value in content.values()):
+    while isinstance(content, Mapping):
         inner = [content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)]
         if not inner:
-            return {}
+            tensors = {name: value for name, value in content.items() if isinstance(value, Tensor)}
+            return without_wrappers({name: tensors[name] for name in tensors if isinstance(name, str)})
         content = inner[0]
-    if not isinstance(content, Mapping):
-        return {}
-    state = {
-        name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)
-    }
-    for _ in range(2 * len(PREFIXES)):
-        for prefix in PREFIXES:
-            if state and all(name.startswith(prefix) for name in state):
-                state = {name.removeprefix(prefix): value for name, value in state.items()}
+    return {}
+
+
+def without_wrappers(state: StateDict) -> StateDict:
+    """The same tensors without what launchers and compilers put before their names."""
+    state = {name.replace(COMPILED, ''): value for name, value in state.items()}
+    while state and all(name.startswith(LAUNCHED) for name in state):
+        state = {name.removeprefix(LAUNCHED): value for name, value in state.items()}
     return state
 
 
-def local_file(source: str) -> Any:
-    """A context manager that gives the local path of a path or URL, downloading it where needed.
+@contextmanager
+def local_file(source: str) -> Iterator[Path]:
+    """The local path of a path or URL, which is downloaded where needed.
 
     Raises:
         CheckpointError: If it cannot be had.
     """
     scheme = urlparse(source).scheme
     if scheme in ('', 'file') or len(scheme) == 1 or Path(source).exists():
-        return get_local_path(source.removeprefix('file://'), backend_args=dict(backend='local'))
-    if scheme in ('http', 'https'):
-        return get_local_path(str(_download(source)), backend_args=dict(backend='local'))
-    if scheme in NAMED:
-        models = NAMED[scheme]()
-        name = source.removeprefix(f'{scheme}://')
+        yield Path(source.removeprefix('file://'))
+    elif scheme in ('http', 'https'):
+        yield _download(source)
+    elif scheme in NAMED:
+        models, name = NAMED[scheme](), source.removeprefix(f'{scheme}://')
         if name not in models:
-            raise CheckpointError(f'{scheme}:// has no model {name!r}')
-        return local_file(models[name])
-    return get_local_path(source)
+            close = get_close_matches(name, models, n=5)
+            raise CheckpointError(f'{scheme}:// has no model {name!r}; close to it: {close or "none"}')
+        with local_file(models[name]) as path:
+            yield path
+    else:
+        with ExitStack() as opened:
+            try:
+                path = opened.enter_context(get_local_path(source))
+            except Exception as error:
+                raise CheckpointError(f'cannot open {source}: {_first_line(error)}') from error
+            yield Path(path)
 
 
 def _torchvision_models() -> dict[str, str]:
@@ -168,8 +176,15 @@ NAMED = {
 
 
 def _download(url: str) -> Path:
-    """Fetch a URL once into torch's cache; other ranks wait for the first."""
-    target = Path(torch.hub.get_dir()) / 'checkpoints' / Path(urlparse(url).path).name
+    """Fetch a URL once into torch's cache; other ranks wait for the first.
+
+    A name that ends in a hash, as published files have it, is the file's name in the cache. Before any
+    other stands a hash of the URL: everybody has a ``best.pth``.
+    """
+    name = Path(urlparse(url).path).name
+    if not re.search(r'[-_][0-9a-f]{8,}\.', name):
+        name = f'{hashlib.sha256(url.encode()).hexdigest()[:8]}-{name}'
+    target = Path(torch.hub.get_dir()) / 'checkpoints' / name
     error: Exception | None = None
     if is_main_process() and not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -193,18 +208,24 @@ def _read_safetensors(path: Path) -> StateDict:
         raise CheckpointError(f'{path} is truncated, damaged, or no safetensors file: {error}') from error
 
 
-def _log_buffer_globals() -> list[Any]:
-    """What the log buffers in mmengine's own training checkpoints are made of, and nothing that runs code."""
-    numpy_core = np.core if not hasattr(np, '_core') else np._core
-    return [
-        HistoryBuffer,
-        (_log_buffer_method, 'builtins.getattr'),
-        np.ndarray,
-        np.dtype,
-        numpy_core.multiarray._reconstruct,
-        numpy_core.multiarray.scalar,
-        *{type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.uint32, np.bool_)},
-    ]
+def _log_buffers_allowed() -> AbstractContextManager:
+    """Allow what the log buffers in mmengine's own checkpoints are made of, and nothing that runs code."""
+    if digit_version(torch.__version__) < digit_version('2.6'):
+        return nullcontext()
+    core = np._core if hasattr(np, '_core') else np.core
+    functions = [(core.multiarray._reconstruct, '_reconstruct'), (core.multiarray.scalar, 'scalar')]
+    kinds = (np.float64, np.float32, np.int64, np.int32, np.uint32, np.bool_)
+    return torch.serialization.safe_globals(
+        [
+            HistoryBuffer,
+            (_log_buffer_method, 'builtins.getattr'),
+            np.ndarray,
+            np.dtype,
+            # NumPy 2 and NumPy 1 name them differently
+            *((f, f'numpy.{home}.multiarray.{name}') for f, name in functions for home in ('_core', 'core')),
+            *{type(np.dtype(kind)) for kind in kinds},
+        ]
+    )
 
 
 def _log_buffer_method(owner: type, name: str) -> Any:

@@ -15,7 +15,8 @@ def gated_blocks(backbone: Backbone) -> list[ResidualBlock]:
     """The blocks that a warm start changes.
 
     Raises:
-        CheckpointError: If there are none, or one is in a frozen stage, where its gate could never learn.
+        CheckpointError: If there are none, one is in a frozen stage, where its gate could never
+            learn, or the layer that ends one's residual branch has no weight to double.
     """
     blocks = [m for m in backbone.modules() if isinstance(m, ResidualBlock) and m.gate_module is not None]
     if not blocks:
@@ -28,6 +29,10 @@ def gated_blocks(backbone: Backbone) -> list[ResidualBlock]:
             f'the gates of frozen stages (frozen_stages={backbone.frozen_stages}) could never learn: write '
             f'attention=dict(…, stages={flags}), or frozen_stages={min(frozen)} or less'
         )
+    for block in blocks:
+        if not isinstance(getattr(block.last_affine, 'weight', None), nn.Parameter):
+            name = type(block.last_affine).__name__
+            raise CheckpointError(f'{name} ends a residual branch and has no weight to double')
     return blocks
 
 
@@ -42,8 +47,5 @@ def neutralise(block: ResidualBlock) -> None:
     assert gate is not None
     for parameter in gate.last_layer.parameters():
         parameter.zero_()
-    last = block.last_affine
-    if not isinstance(getattr(last, 'weight', None), nn.Parameter):
-        raise CheckpointError(f'{type(last).__name__} ends a residual branch and has no weight to double')
-    for parameter in last.parameters():
+    for parameter in block.last_affine.parameters():
         parameter.mul_(2)

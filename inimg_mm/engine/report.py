@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mmengine.config import Config
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import MODELS, DefaultScope
 
 from .launch import UsageError
 
@@ -58,8 +58,8 @@ def summarise(work_dir: str | Path) -> Row:
         raise UsageError(f'there is no {metrics_file}: tools/test.py … --out {metrics_file} makes it')
     found = json.loads(metrics_file.read_text())
     cfg = Config.fromfile(configs[0])
-    init_default_scope(cfg.default_scope)
-    model = MODELS.build(cfg.model)
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        model = MODELS.build(cfg.model)
     depth = cfg.model.backbone.get('depth')
     return Row(
         name=configs[0].stem,
@@ -96,5 +96,5 @@ def print_table(rows: Iterable[Row]) -> None:
         sizes = (f'{count / 1e6:.2f} M' for count in (row.backbone_params, row.params))
         table.add_row(row.name, row.backbone, *sizes, result, f'{row.seconds:.0f} s')
     console = Console()
-    console.width = max(console.width, 120)
+    console.width = max(console.width, 140)
     console.print(table)

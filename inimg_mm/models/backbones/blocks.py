@@ -232,6 +232,13 @@ class Bottleneck(ResidualBlock):
         if zero_init_residual:
             self.init_cfg = zero_init(self.norm3_name)
 
+    def init_weights(self) -> None:
+        """Initialise once; the offsets of a deformable convolution start at zero."""
+        first = not self.is_init
+        super().init_weights()
+        if first and hasattr(self.conv2, 'init_offset'):  # DCN; DCNv2 does so by itself
+            self.conv2.init_offset()
+
     @property
     def last_affine(self) -> nn.Module:
         """See :attr:`ResidualBlock.last_affine`."""

@@ -10,17 +10,18 @@ from torch.utils.checkpoint import checkpoint
 
 @contextmanager
 def frozen_statistics(module: nn.Module) -> Iterator[None]:
-    """Keep the batch norms of ``module`` from updating their running statistics."""
-    tracking = [
+    """Lend the batch norms of ``module`` copies of their running statistics, which are thrown away."""
+    norms = [
         m for m in module.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats
     ]
-    for norm in tracking:
-        norm.track_running_stats = False
+    kept = [norm._buffers for norm in norms]
+    for norm in norms:
+        norm._buffers = {name: buffer.clone() for name, buffer in norm._buffers.items() if buffer is not None}
     try:
         yield
     finally:
-        for norm in tracking:
-            norm.track_running_stats = True
+        for norm, buffers in zip(norms, kept, strict=True):
+            norm._buffers = buffers
 
 
 def checkpointed(module: nn.Module, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

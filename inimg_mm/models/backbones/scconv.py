@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from inimg_mm.registry import MODELS
 
+Size = int | tuple[int, int]
 POOLS: dict[str, Callable[..., Tensor]] = {'avg': F.avg_pool2d, 'max': F.max_pool2d}
 
 
@@ -69,8 +70,8 @@ class SCConv(BaseModule):
         self,
         in_channels: int,
         out_channels: int,
-        stride: int = 1,
-        dilation: int = 1,
+        stride: Size = 1,
+        dilation: Size = 1,
         groups: int = 1,
         pooling_r: int = 4,
         pooling: str = 'avg',
@@ -105,8 +106,8 @@ class SCConv(BaseModule):
 class SCConv2d(BaseModule):
     """A whole self-calibrated convolution in the place of a 3x3 convolution (figure 2).
 
-    The input's channels are split into halves: k1, a plain 3x3 convolution, takes one and
-    :class:`SCConv` the other; the outputs are concatenated. No norm follows k1 and k4, because
+    The input's channels are split into halves: k1, a plain 3x3 convolution, takes the first and
+    :class:`SCConv` the second; the outputs are concatenated. No norm follows k1 and k4, because
     the host has one after the convolution that this replaces.
 
     Args:
@@ -123,8 +124,8 @@ class SCConv2d(BaseModule):
         self,
         in_channels: int,
         out_channels: int,
-        stride: int = 1,
-        dilation: int = 1,
+        stride: Size = 1,
+        dilation: Size = 1,
         groups: int = 1,
         bias: bool = False,
         **calibration: Any,
@@ -150,10 +151,10 @@ class SCConv2d(BaseModule):
 def sc_conv(
     in_channels: int,
     out_channels: int,
-    kernel_size: int | tuple[int, int],
-    stride: int | tuple[int, int] = 1,
-    padding: int | tuple[int, int] = 0,
-    dilation: int | tuple[int, int] = 1,
+    kernel_size: Size,
+    stride: Size = 1,
+    padding: Size = 0,
+    dilation: Size = 1,
     groups: int = 1,
     bias: bool = True,
     **calibration: Any,
@@ -164,12 +165,11 @@ def sc_conv(
     the map's size up to its stride and whose channels can be halved becomes self-calibrated; every
     other stays plain (1x1 and 7x7 ones, and a deep stem's first, of three channels).
     """
-    (kernel, square), (step, _), (pad, _), (spacing, _) = map(_pair, (kernel_size, stride, padding, dilation))
     halves = in_channels % (2 * groups) == out_channels % (2 * groups) == 0
-    if kernel != 3 or square != 3 or pad != spacing or not halves:
+    if _pair(kernel_size) != (3, 3) or _pair(padding) != _pair(dilation) or not halves:
         return nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias)
-    return SCConv2d(in_channels, out_channels, step, spacing, groups, bias, **calibration)
+    return SCConv2d(in_channels, out_channels, stride, dilation, groups, bias, **calibration)
 
 
-def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+def _pair(value: Size) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else value

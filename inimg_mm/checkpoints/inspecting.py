@@ -1,0 +1,74 @@
+"""What is in a checkpoint, in words."""
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from . import layouts
+from .fitting import StateDict, grouped, holds_gates, zoo_fits, zoo_matches
+from .reading import CheckpointError, local_file, read_file, unwrap
+from .writing import split
+
+
+def inspect(source: str | Path, trust: bool = False) -> str:
+    """Describe a checkpoint: its content, whose names it uses, and which models of the zoo it fits.
+
+    Args:
+        source: Path or URL, see :func:`.read_state_dict`.
+        trust: Unpickle whatever is in the file.
+
+    Returns:
+        Lines of 'what: value'.
+
+    Raises:
+        CheckpointError: If the file cannot be read or holds no tensors.
+    """
+    with local_file(str(source)) as path:
+        content, size = read_file(path, trust), path.stat().st_size
+    state = unwrap(content)
+    if not state:
+        raise CheckpointError(f'{source} holds no tensors')
+    backbone, classifier, rest = split(state)
+    layout = layouts.get(layouts.detect(backbone))
+    native = layouts.to_native(backbone, layout.name)
+    lines = {
+        'file': f'{source}, {size / 1e6:.1f} MB',
+        'weights': _weights(state),
+        'beside them': _beside(content),
+        'parts': grouped(state),
+        'backbone': f'{len(backbone)} tensors, {layout.name} names',
+        'note': layout.note,
+        'classifier': _classifier(classifier),
+        'other parts': grouped(rest),
+        'gates': grouped(holds_gates(native)),
+        'fits': _fits(native),
+    }
+    return '\n'.join(f'{what}: {value}' for what, value in lines.items() if value)
+
+
+def _weights(state: StateDict) -> str:
+    kinds = Counter(str(value.dtype).removeprefix('torch.') for value in state.values())
+    values = sum(value.numel() for value in state.values())
+    return f'{len(state)} tensors, {values:,} values, {", ".join(kind for kind, _ in kinds.most_common())}'
+
+
+def _beside(content: Any) -> str:
+    if any(isinstance(value, Tensor) for value in content.values()):
+        return ''
+    return ', '.join(str(key) for key, value in content.items() if value is not None)
+
+
+def _classifier(classifier: Mapping[str, Tensor]) -> str:
+    weight = next((value for name, value in classifier.items() if name.endswith('weight')), None)
+    return '' if weight is None else f'{len(weight)} classes'
+
+
+def _fits(native: StateDict) -> str:
+    """The zoo's models that fit, or the closest."""
+    if names := zoo_fits(native):
+        return ', '.join(names)
+    name, fit = max(zoo_matches(native).items(), key=lambda item: item[1].share)
+    return f'no model of the zoo; closest is {name}: {fit}' if fit.loaded else 'no model of the zoo'

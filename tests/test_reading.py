@@ -1,0 +1,297 @@
+"""Reading a checkpoint runs nobody's code, and what cannot be read is one clear line."""
+
+import os
+import pickle
+import re
+
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from safetensors.torch import save_file
+
+from inimg_mm.checkpoints import CheckpointError, read_file, read_state_dict
+from inimg_mm.checkpoints.reading import unwrap
+
+WEIGHTS = {'conv1.weight': torch.arange(6.0).reshape(2, 3), 'bn1.bias': torch.ones(2)}
+
+
+def saved(path, content, **options):
+    torch.save(content, path, **options)
+    return path
+
+
+def assert_weights(state, expected=WEIGHTS):
+    assert set(state) == set(expected)
+    assert all(torch.equal(state[name], expected[name]) for name in expected)
+
+
+# ---- code in a file does not run ---------------------------------------------------------------------------
+
+
+class Hostile:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, target):
+        self.target = target
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.target),)
+
+
+def hostile_zip(path, content):
+    torch.save(content, path)
+
+
+def hostile_legacy(path, content):
+    torch.save(content, path, _use_new_zipfile_serialization=False)
+
+
+def hostile_pickle(path, content):
+    path.write_bytes(pickle.dumps(content))
+
+
+@pytest.mark.parametrize('write', [hostile_zip, hostile_legacy, hostile_pickle])
+@pytest.mark.parametrize('place', ['alone', 'beside weights', 'in the weights', 'as a name'])
+def test_hostile_pickle_does_not_run(tmp_path, write, place):
+    target, path = tmp_path / 'created', tmp_path / 'weights.pth'
+    hostile = Hostile(target)
+    content = {
+        'alone': hostile,
+        'beside weights': dict(state_dict=WEIGHTS, meta=hostile),
+        'in the weights': dict(WEIGHTS, bias=hostile),
+        'as a name': {'state_dict': {'conv1': {hostile: torch.ones(1)}}},
+    }[place]
+    write(path, content)
+    with pytest.raises(CheckpointError) as caught:
+        read_state_dict(path)
+    assert not target.exists()
+    message = str(caught.value)
+    assert '\n' not in message
+    assert message.startswith(f'{path} is refused: it holds more than tensors (')
+    assert re.search(r'\((posix|nt|os)\.mkdir\), .*runs code which the file.s author chose', message)
+    assert 'If you know who made it, --trust (in a config: trust=True) reads it' in message
+    assert caught.value.__cause__ is None
+
+
+def test_trust_unpickles(tmp_path):
+    target = tmp_path / 'created'
+    path = saved(tmp_path / 'weights.pth', dict(state_dict=WEIGHTS, meta=Hostile(target)))
+    assert_weights(read_state_dict(path, trust=True))
+    assert target.exists()
+
+
+def test_trust_without_the_files_package(tmp_path):
+    path = tmp_path / 'weights.pth'
+    path.write_bytes(b'cno_such_package\nThing\n.')
+    with pytest.raises(CheckpointError, match=r'is truncated, damaged, or no checkpoint: .*no_such_package'):
+        read_file(path, trust=True)
+
+
+def test_a_whole_pickled_model_is_refused_by_its_class(tmp_path):
+    path = saved(tmp_path / 'model.pth', torch.nn.Linear(2, 2))
+    with pytest.raises(CheckpointError, match=r'more than tensors \(torch\.nn\.modules\.linear\.Linear\)'):
+        read_state_dict(path)
+
+
+# ---- damaged and foreign files -----------------------------------------------------------------------------
+
+PAGE = b'<!DOCTYPE html>\n<html><head><title>404</title></head></html>'
+FOREIGN = {
+    'empty': (b'', 'is empty'),
+    'web page': (PAGE, 'is a web page, not a checkpoint: the download went wrong'),
+    'web page with a mark and blanks': (b'\xef\xbb\xbf\n\n' + PAGE.lower(), 'is a web page'),
+    'xml': (b'<?xml version="1.0"?><Error/>', 'is a web page'),
+    'text': (b'these are no weights\n' * 50, 'no checkpoint'),
+    'pointer of git lfs': (b'version https://git-lfs.github.com/spec/v1\noid sha256:00\n', 'no checkpoint'),
+    'picture': (b'\x89PNG\r\n\x1a\n' + bytes(500), 'no checkpoint'),
+    'zeros': (bytes(4096), 'no checkpoint'),
+    'a pickle of something else': (pickle.dumps([1, 2, 3]), 'holds no tensors|no checkpoint'),
+}
+
+
+@pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
+@pytest.mark.parametrize('kind', FOREIGN)
+def test_foreign_files(tmp_path, kind, suffix):
+    content, message = FOREIGN[kind]
+    path = tmp_path / f'weights{suffix}'
+    path.write_bytes(content)
+    with pytest.raises(
+        CheckpointError, match=f'{re.escape(str(path))} .*({message}|no safetensors file)'
+    ) as caught:
+        read_state_dict(path)
+    assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize('share', [0.01, 0.3, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize('kind', ['zip', 'legacy', 'safetensors'])
+def test_parts_of_files(tmp_path, kind, share):
+    path = tmp_path / ('weights.safetensors' if kind == 'safetensors' else 'weights.pth')
+    weights = {f'layer{i}.weight': torch.randn(20, 20) for i in range(20)}
+    if kind == 'safetensors':
+        save_file(weights, path)
+    else:
+        torch.save(weights, path, _use_new_zipfile_serialization=kind == 'zip')
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(CheckpointError, match=r'truncated|damaged') as caught:
+        read_state_dict(path)
+    assert '\n' not in str(caught.value)
+
+
+def test_missing_file(tmp_path):
+    for path in (tmp_path / 'none.pth', tmp_path):
+        with pytest.raises(CheckpointError, match=f'there is no checkpoint {re.escape(str(path))}'):
+            read_state_dict(path)
+
+
+# ---- wrappers and prefixes ---------------------------------------------------------------------------------
+
+WRAPPED = {
+    'bare': WEIGHTS,
+    'state_dict': dict(state_dict=WEIGHTS, meta=dict(epoch=3)),
+    'model': dict(model=WEIGHTS, epoch=3, args=['--lr', 0.1]),
+    'model_ema': dict(model_ema=WEIGHTS, optimizer={}),
+    'model before model_ema': dict(model_ema={'x': torch.zeros(1)}, model=WEIGHTS),
+    'nested': dict(model=dict(state_dict=WEIGHTS)),
+    'beside a tensor': dict(state_dict=WEIGHTS, loss=torch.tensor(0.1)),
+    'numbers among them': dict(WEIGHTS, epoch=3, name='net'),
+}
+
+
+@pytest.mark.parametrize('kind', WRAPPED)
+def test_wrappers(tmp_path, kind):
+    assert_weights(read_state_dict(saved(tmp_path / 'weights.pth', WRAPPED[kind])))
+
+
+def test_safetensors(tmp_path):
+    save_file(WEIGHTS, tmp_path / 'weights.safetensors')
+    assert_weights(read_state_dict(str(tmp_path / 'weights.safetensors')))
+
+
+@pytest.mark.parametrize('content', [{}, [], 3, dict(state_dict={}), dict(model=dict(lr=0.1)), None], ids=str)
+def test_no_tensors(tmp_path, content):
+    assert unwrap(content) == {}
+    with pytest.raises(CheckpointError, match=r'weights\.pth holds no tensors'):
+        read_state_dict(saved(tmp_path / 'weights.pth', content))
+
+
+@pytest.mark.parametrize(
+    'prefix',
+    [
+        '',
+        'module.',
+        '_orig_mod.',
+        'backbone.',
+        'module._orig_mod.',
+        '_orig_mod.module.',
+        'module.backbone.',
+        'backbone.module.',
+        'backbone._orig_mod.',
+        'module._orig_mod.backbone.',
+        '_orig_mod.backbone._orig_mod.',
+        'module.module.backbone.',
+    ],
+)
+def test_prefixes(tmp_path, prefix):
+    state = {prefix + name: value for name, value in WEIGHTS.items()}
+    if 'backbone' in prefix:
+        other = prefix[: prefix.index('backbone')]
+        state[f'{other}neck.weight'] = state[f'{other}head.fc.bias'] = torch.zeros(3)
+    assert_weights(read_state_dict(saved(tmp_path / 'weights.pth', state)))
+
+
+@pytest.mark.parametrize('prefix', ['teacher.encoder', 'teacher.encoder.'])
+def test_a_prefix_of_ones_own(tmp_path, prefix):
+    state = {f'teacher.encoder.{name}': value for name, value in WEIGHTS.items()}
+    state['teacher.encoder2.weight'] = state['backbone.weight'] = torch.zeros(1)
+    path = saved(tmp_path / 'weights.pth', state)
+    assert_weights(read_state_dict(path, prefix=prefix))
+    with pytest.raises(
+        CheckpointError, match=r"no tensor under prefix 'student\.'.*\['backbone', 'teacher'\]"
+    ):
+        read_state_dict(path, prefix='student')
+
+
+def test_whole_models_keep_their_names(tmp_path):
+    state = {'backbone.conv1.weight': torch.ones(1), 'neck.weight': torch.ones(1)}
+    assert_weights(read_state_dict(saved(tmp_path / 'weights.pth', state), prefix=''), state)
+
+
+# ---- mmengine's training checkpoints -----------------------------------------------------------------------
+
+
+class TinyModel(BaseModel):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(2, 2)
+
+    def forward(self, x, y=None, mode='tensor'):
+        return dict(loss=self.layer(x).square().mean())
+
+
+@pytest.fixture(scope='module')
+def training_checkpoint(tmp_path_factory):
+    """What mmengine's Runner saves after two steps: log buffers, schedulers, optimiser, averaged weights."""
+    folder = tmp_path_factory.mktemp('run')
+    runner = Runner(
+        TinyModel(),
+        work_dir=str(folder),
+        train_dataloader=dict(
+            dataset=[(torch.ones(2), 0)] * 4, batch_size=2, sampler=dict(type='DefaultSampler', shuffle=True)
+        ),
+        train_cfg=dict(by_epoch=True, max_epochs=1),
+        optim_wrapper=dict(optimizer=dict(type='AdamW', lr=1e-3)),
+        param_scheduler=[dict(type='CosineAnnealingLR', T_max=2, by_epoch=False)],
+        custom_hooks=[dict(type='EMAHook')],
+        default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1)),
+        default_scope='mmengine',
+        experiment_name='reading',
+    )
+    runner.train()
+    return folder / 'epoch_1.pth'
+
+
+def test_training_checkpoint_needs_no_unpickling(training_checkpoint):
+    with pytest.raises(pickle.UnpicklingError):
+        torch.load(training_checkpoint, weights_only=True)
+    content = read_file(training_checkpoint)
+    assert {'meta', 'state_dict', 'message_hub', 'optimizer', 'param_schedulers', 'ema_state_dict'} <= set(
+        content
+    )
+    buffer = content['message_hub']['log_scalars']['train/loss']
+    assert isinstance(buffer, HistoryBuffer)
+    assert buffer.mean() == pytest.approx(buffer.statistics('mean'))
+    assert isinstance(buffer.data[0], np.ndarray)
+    assert set(read_state_dict(training_checkpoint)) == {'layer.weight', 'layer.bias'}
+
+
+class Abuse:
+    """An attribute that is not a statistic of a log buffer."""
+
+    def __init__(self, *arguments):
+        self.arguments = arguments
+
+    def __reduce__(self):
+        return getattr, self.arguments
+
+
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        (HistoryBuffer, 'register_statistics'),
+        (HistoryBuffer, '__init__'),
+        (HistoryBuffer, '__class__'),
+        (np.ndarray, 'tofile'),
+        (torch.Tensor, 'numpy'),
+        (HistoryBuffer(), 'mean'),
+        (torch.ones(1), '__class__'),
+    ],
+    ids=lambda arguments: f'{arguments[0]} {arguments[1]}',
+)
+def test_getattr_reaches_only_the_statistics(training_checkpoint, tmp_path, arguments):
+    content = dict(read_file(training_checkpoint), meta=Abuse(*arguments))
+    with pytest.raises(CheckpointError, match=r'is refused: it holds more than tensors|is no checkpoint'):
+        read_file(saved(tmp_path / 'weights.pth', content))
