@@ -50,7 +50,7 @@ def hostile_legacy(path, content):
 
 
 def hostile_pickle(path, content):
-    path.write_bytes(pickle.dumps(content))
+    path.write_bytes(pickle.dumps(content, protocol=2))
 
 
 @pytest.mark.parametrize('write', [hostile_zip, hostile_legacy, hostile_pickle])
@@ -74,6 +74,16 @@ def test_hostile_pickle_does_not_run(tmp_path, write, place):
     assert re.search(r'\((posix|nt|os)\.mkdir\), .*runs code which the file.s author chose', message)
     assert 'If you know who made it, --trust (in a config: trust=True) reads it' in message
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.filterwarnings('ignore:Detected pickle protocol')
+@pytest.mark.parametrize('protocol', [0, 1, 3, 4, 5])
+def test_nor_in_another_protocol(tmp_path, protocol):
+    target, path = tmp_path / 'created', tmp_path / 'weights.pth'
+    path.write_bytes(pickle.dumps(dict(WEIGHTS, bias=Hostile(target)), protocol=protocol))
+    with pytest.raises(CheckpointError, match=r'is refused|is no checkpoint|is truncated'):
+        read_state_dict(path)
+    assert not target.exists()
 
 
 def test_trust_unpickles(tmp_path):

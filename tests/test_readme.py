@@ -46,7 +46,9 @@ def test_config_snippet_builds_a_detector():
 def test_own_data_snippet(tmp_path):
     (tmp_path / 'data').mkdir()
     for name in ('train.json', 'val.json'):
-        (tmp_path / 'data' / name).write_text('{"categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]}')
+        (tmp_path / 'data' / name).write_text(
+            '{"categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]}'
+        )
     snippet = SNIPPETS[1].replace('path/to/data', str(tmp_path / 'data'))
     (tmp_path / 'delta.py').write_text(snippet.replace("'configs/", f"'{ROOT}/configs/"))
     cfg = Config.fromfile(tmp_path / 'delta.py')

@@ -18,7 +18,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--num-train', type=int, default=1200, help='pictures in train.json')
     parser.add_argument('--num-val', type=int, default=200, help='pictures in val.json')
     parser.add_argument(
-        '--num-class-train', type=int, default=300, help='pictures a class in classification/train'
+        '--num-class-train', type=int, default=600, help='pictures a class in classification/train'
     )
     parser.add_argument(
         '--num-class-val', type=int, default=60, help='pictures a class in classification/val'

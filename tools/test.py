@@ -20,7 +20,7 @@ def main() -> None:
     add_launcher(parser)
     args = parser.parse_args()
     with mistakes_in_one_line():
-        metrics = evaluate(read_config(args), args.checkpoint, args.show_dir, args.launcher)
+        metrics = evaluate(read_config(args), args.checkpoint, args.show_dir, args.launcher, args.trust)
     if args.out and is_main_process():
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(metrics, indent=2, default=float) + '\n')

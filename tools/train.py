@@ -22,7 +22,7 @@ def main() -> None:
     add_launcher(parser)
     args = parser.parse_args()
     with mistakes_in_one_line():
-        train(read_config(args), args.resume, args.amp, args.launcher)
+        train(read_config(args), args.resume, args.amp, args.launcher, args.trust)
 
 
 if __name__ == '__main__':

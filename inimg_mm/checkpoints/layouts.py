@@ -91,8 +91,8 @@ def _add(*rules: tuple[Rules, Rules]) -> tuple[Rules, Rules]:
 LAYOUTS: dict[str, Layout] = {
     layout.name: layout
     for layout in (
-        Layout('timm_legacy', _any_match(r'\.se_module\.'), *_add(LEGACY_SE, LEGACY_STEM), 'last_linear',
-               lacks=(GATE, SC, DEEP),
+        Layout('timm_legacy', _any_match(r'\.se_module\.|^layer0\.conv1\.'),
+               *_add(LEGACY_SE, LEGACY_STEM), 'last_linear', lacks=(GATE, SC, DEEP),
                note="its nets need stem_ceil_mode=True, and those that are no ResNeXts style='caffe'"),
         Layout('timm', _any_match(r'\.se\.fc\d\.'), *TIMM_SE, lacks=(GATE, SC),
                note='its seresnet18 and seresnet34 need attention=dict(divisor=8)'),

@@ -82,10 +82,9 @@ def convert(
     native = layouts.to_native(backbone if backbone_only else {**backbone, **classifier}, layout)
     if not any(name.startswith('layer1.0.') for name in native):
         tops = sorted({name.split('.')[0] for name in native})
-        raise CheckpointError(
-            f'{source} holds no backbone that this package knows: its names start with {tops}'
-        )
-    state = layouts.from_native(native, to)
+        raise CheckpointError(f'{source} holds no backbone known here; its names start with {tops}')
+    place = layouts.place(native, to)
+    state = layouts.from_native(native, place.name)
     if to in WHOLE_MODELS and any(name.startswith('fc.') for name in native):
         head = f'{layouts.get(to).classifier}.'
         state = {name if name.startswith(head) else BACKBONE + name: value for name, value in state.items()}

@@ -40,7 +40,7 @@ def make_demo_data(
     root: str | Path,
     num_train: int = 1200,
     num_val: int = 200,
-    num_class_train: int = 300,
+    num_class_train: int = 600,
     num_class_val: int = 60,
     seed: int = 0,
     force: bool = False,

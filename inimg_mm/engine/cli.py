@@ -64,7 +64,12 @@ def config_parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def add_launcher(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the job launchers, with the hosts' names."""
+    """Add the arguments of the tools that run a config: job launchers, with the hosts' names, and trust."""
+    parser.add_argument(
+        '--trust',
+        action='store_true',
+        help='read a checkpoint even if that runs code which its author put in it',
+    )
     parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='what starts the processes')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
 

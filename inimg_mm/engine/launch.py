@@ -15,8 +15,9 @@ import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
+from mmengine.runner import Runner, find_latest_checkpoint
 
+from inimg_mm.checkpoints.reading import local_file, read_file
 from inimg_mm.datasets import own_data
 
 HOST_EXTRAS = {'mmdet': 'mm', 'mmpretrain': 'mm', 'mmpose': 'pose', 'mmseg': 'seg'}
@@ -85,7 +86,13 @@ def load_config(
     return cfg
 
 
-def train(cfg: Config, resume: str | None = None, amp: bool = False, launcher: str = 'none') -> None:
+def train(
+    cfg: Config,
+    resume: str | None = None,
+    amp: bool = False,
+    launcher: str = 'none',
+    trust: bool = False,
+) -> None:
     """Train a config.
 
     Args:
@@ -95,23 +102,29 @@ def train(cfg: Config, resume: str | None = None, amp: bool = False, launcher: s
         amp: Train with automatic mixed precision.
         launcher: What started this process: 'none', 'pytorch', 'slurm' or 'mpi'. Without an
             accelerator 'pytorch' trains over gloo.
+        trust: Accept a checkpoint to go on from that needs unpickling.
 
     Raises:
-        UsageError: If the data or a checkpoint is missing, or the device cannot do what is asked.
+        UsageError: If the data is missing, or the device cannot do what is asked.
+        CheckpointError: If a checkpoint is missing, damaged, or would run code.
     """
     if amp:
         _use_amp(cfg)
-    if resume == 'auto':
-        cfg.resume, cfg.load_from = True, None
-    elif resume is not None:
-        check_checkpoint(resume)
-        cfg.resume, cfg.load_from = True, resume
+    if resume is not None:
+        cfg.resume, cfg.load_from = True, None if resume == 'auto' else resume
+    start = cfg.get('load_from') or (cfg.get('resume') and find_latest_checkpoint(cfg.work_dir))
+    if start:
+        check_checkpoint(start, trust)
     check_data(cfg, ('train_dataloader', 'val_dataloader'))
     _build_runner(cfg, launcher).train()
 
 
 def evaluate(
-    cfg: Config, checkpoint: str, show_dir: str | Path | None = None, launcher: str = 'none'
+    cfg: Config,
+    checkpoint: str,
+    show_dir: str | Path | None = None,
+    launcher: str = 'none',
+    trust: bool = False,
 ) -> dict[str, float]:
     """Test a checkpoint.
 
@@ -120,14 +133,16 @@ def evaluate(
         checkpoint: File or URL of the checkpoint.
         show_dir: Folder for pictures with the predictions drawn; made if it is missing.
         launcher: As in :func:`train`.
+        trust: Accept a checkpoint that needs unpickling.
 
     Returns:
         The metrics by name.
 
     Raises:
-        UsageError: If the data or the checkpoint is missing, or the host draws no pictures.
+        UsageError: If the data is missing, or the host draws no pictures.
+        CheckpointError: If the checkpoint is missing, damaged, or would run code.
     """
-    check_checkpoint(checkpoint)
+    check_checkpoint(checkpoint, trust)
     cfg.resume, cfg.load_from = False, checkpoint
     check_data(cfg, ('test_dataloader',))
     if show_dir is not None:
@@ -135,10 +150,18 @@ def evaluate(
     return _build_runner(cfg, launcher).test()
 
 
-def check_checkpoint(path: str) -> None:
-    """Raise a :class:`UsageError` if a checkpoint is not there; URLs are not looked up."""
-    if '://' not in path and not Path(path).is_file():
-        raise UsageError(f'there is no checkpoint {path}')
+def check_checkpoint(source: str, trust: bool = False) -> None:
+    """Read a checkpoint safely before mmengine reads it, which unpickles what it cannot read otherwise.
+
+    Args:
+        source: File or URL.
+        trust: Accept a file that needs unpickling.
+
+    Raises:
+        CheckpointError: If it is missing, damaged, or would run code.
+    """
+    with local_file(source) as path:
+        read_file(path, trust)
 
 
 def check_data(cfg: Config, loaders: Sequence[str]) -> None:

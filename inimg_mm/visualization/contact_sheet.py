@@ -12,7 +12,6 @@ from mmengine.device import get_device
 from mmengine.registry import DATASETS, FUNCTIONS, MODELS, init_default_scope
 from mmengine.runner import load_checkpoint
 from PIL import Image, ImageDraw
-from torch import nn
 
 from inimg_mm.engine.launch import check_checkpoint, check_data
 
@@ -80,7 +79,7 @@ def contact_sheet(
     return out
 
 
-def _load_model(cfg: Config, checkpoint: str | Path) -> nn.Module:
+def _load_model(cfg: Config, checkpoint: str | Path) -> Any:
     model = MODELS.build(cfg.model).to(get_device())
     load_checkpoint(model, str(checkpoint), map_location='cpu')
     return model.eval()

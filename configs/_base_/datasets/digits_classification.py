@@ -6,7 +6,7 @@ data_preprocessor = dict(
 )
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='RandomResizedCrop', scale=image_size, crop_ratio_range=(0.6, 1.0)),
+    dict(type='RandomResizedCrop', scale=image_size, crop_ratio_range=(0.8, 1.0)),
     dict(type='RandomFlip', prob=0.0, direction='horizontal'),  # a mirrored digit is another digit
     dict(type='PackInputs'),
 ]
@@ -16,7 +16,7 @@ test_pipeline = [
     dict(type='PackInputs'),
 ]
 train_dataloader = dict(
-    batch_size=64,
+    batch_size=32,
     num_workers=1,
     persistent_workers=True,
     collate_fn=dict(type='default_collate'),
