@@ -4,12 +4,8 @@ import os
 import pickle
 import re
 
-import numpy as np
 import pytest
 import torch
-from mmengine.logging import HistoryBuffer
-from mmengine.model import BaseModel
-from mmengine.runner import Runner
 from safetensors.torch import save_file
 
 from inimg_mm.checkpoints import CheckpointError, read_file, read_state_dict
@@ -71,7 +67,7 @@ def test_hostile_pickle_does_not_run(tmp_path, write, place):
     message = str(caught.value)
     assert '\n' not in message
     assert message.startswith(f'{path} is refused: it holds more than tensors (')
-    assert re.search(r'\((posix|nt|os)\.mkdir\), .*runs code which the file.s author chose', message)
+    assert re.search(r'\((\w+\.mkdir|torch[\w.]+)\), .*runs code which the file.s author chose', message)
     assert 'If you know who made it, --trust (in a config: trust=True) reads it' in message
     assert caught.value.__cause__ is None
 
@@ -228,80 +224,3 @@ def test_a_prefix_of_ones_own(tmp_path, prefix):
 def test_whole_models_keep_their_names(tmp_path):
     state = {'backbone.conv1.weight': torch.ones(1), 'neck.weight': torch.ones(1)}
     assert_weights(read_state_dict(saved(tmp_path / 'weights.pth', state), prefix=''), state)
-
-
-# ---- mmengine's training checkpoints -----------------------------------------------------------------------
-
-
-class TinyModel(BaseModel):
-    def __init__(self):
-        super().__init__()
-        self.layer = torch.nn.Linear(2, 2)
-
-    def forward(self, x, y=None, mode='tensor'):
-        return dict(loss=self.layer(x).square().mean())
-
-
-@pytest.fixture(scope='module')
-def training_checkpoint(tmp_path_factory):
-    """What mmengine's Runner saves after two steps: log buffers, schedulers, optimiser, averaged weights."""
-    folder = tmp_path_factory.mktemp('run')
-    runner = Runner(
-        TinyModel(),
-        work_dir=str(folder),
-        train_dataloader=dict(
-            dataset=[(torch.ones(2), 0)] * 4, batch_size=2, sampler=dict(type='DefaultSampler', shuffle=True)
-        ),
-        train_cfg=dict(by_epoch=True, max_epochs=1),
-        optim_wrapper=dict(optimizer=dict(type='AdamW', lr=1e-3)),
-        param_scheduler=[dict(type='CosineAnnealingLR', T_max=2, by_epoch=False)],
-        custom_hooks=[dict(type='EMAHook')],
-        default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1)),
-        default_scope='mmengine',
-        experiment_name='reading',
-    )
-    runner.train()
-    return folder / 'epoch_1.pth'
-
-
-def test_training_checkpoint_needs_no_unpickling(training_checkpoint):
-    with pytest.raises(pickle.UnpicklingError):
-        torch.load(training_checkpoint, weights_only=True)
-    content = read_file(training_checkpoint)
-    assert {'meta', 'state_dict', 'message_hub', 'optimizer', 'param_schedulers', 'ema_state_dict'} <= set(
-        content
-    )
-    buffer = content['message_hub']['log_scalars']['train/loss']
-    assert isinstance(buffer, HistoryBuffer)
-    assert buffer.mean() == pytest.approx(buffer.statistics('mean'))
-    assert isinstance(buffer.data[0], np.ndarray)
-    assert set(read_state_dict(training_checkpoint)) == {'layer.weight', 'layer.bias'}
-
-
-class Abuse:
-    """An attribute that is not a statistic of a log buffer."""
-
-    def __init__(self, *arguments):
-        self.arguments = arguments
-
-    def __reduce__(self):
-        return getattr, self.arguments
-
-
-@pytest.mark.parametrize(
-    'arguments',
-    [
-        (HistoryBuffer, 'register_statistics'),
-        (HistoryBuffer, '__init__'),
-        (HistoryBuffer, '__class__'),
-        (np.ndarray, 'tofile'),
-        (torch.Tensor, 'numpy'),
-        (HistoryBuffer(), 'mean'),
-        (torch.ones(1), '__class__'),
-    ],
-    ids=lambda arguments: f'{arguments[0]} {arguments[1]}',
-)
-def test_getattr_reaches_only_the_statistics(training_checkpoint, tmp_path, arguments):
-    content = dict(read_file(training_checkpoint), meta=Abuse(*arguments))
-    with pytest.raises(CheckpointError, match=r'is refused: it holds more than tensors|is no checkpoint'):
-        read_file(saved(tmp_path / 'weights.pth', content))

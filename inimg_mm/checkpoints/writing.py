@@ -147,10 +147,10 @@ def _is_plain(value: Any) -> bool:
 def _checked(target: str | Path, force: bool) -> Path:
     """The target, if it may be written."""
     path = Path(target)
-    if path.is_dir() or (path.exists() and not force):
-        raise CheckpointError(
-            f'{path} is there already' + ('' if path.is_dir() else '; --force overwrites it')
-        )
+    if path.is_dir():
+        raise CheckpointError(f'{path} is a folder')
+    if path.exists() and not force:
+        raise CheckpointError(f'{path} is there already; --force overwrites it')
     if not path.parent.is_dir():
         raise CheckpointError(f'there is no folder {path.parent}')
     return path
