@@ -105,6 +105,13 @@ def test_mmengines_arguments(tmp_path):
     assert_same(net, source.state_dict())
 
 
+def test_an_initialiser_that_would_overwrite(tmp_path):
+    net = tiny('resnet18')
+    path = save(tmp_path, net)
+    net.init_cfg = [dict(type='inimg_mm.Pretrained', checkpoint=path), dict(type='Kaiming', layer='Conv2d')]
+    assert_refused(net, path, 'init_cfg lists Kaiming after Pretrained.*: put Pretrained last')
+
+
 def test_missing_file_stops_the_initialisation(tmp_path):
     with pytest.raises(CheckpointError, match=r'there is no checkpoint .*none\.pth'):
         initialised('resnet18', str(tmp_path / 'none.pth'), how='Pretrained')

@@ -19,7 +19,14 @@ def main() -> None:
     )
     args = parser.parse_args()
     with mistakes_in_one_line():
-        path = contact_sheet(read_config(args), args.checkpoint, args.out, args.num_images, args.score_thr)
+        path = contact_sheet(
+            read_config(args),
+            args.checkpoint,
+            args.out,
+            num_images=args.num_images,
+            score_thr=args.score_thr,
+            trust=args.trust,
+        )
     print(path)
 
 

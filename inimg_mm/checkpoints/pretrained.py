@@ -66,6 +66,7 @@ class Pretrained:
 
     def __call__(self, module: nn.Module) -> Fit:
         """Fill ``module``; mmengine's later initialisation of its children leaves it as it is."""
+        _refuse_later_initialisers(module)
         own = module.state_dict()
         state, source = self._read(own)
         blocks = self._blocks_to_neutralise(module, state)
@@ -81,6 +82,7 @@ class Pretrained:
                 own[name].copy_(state[name])
         for block in blocks:
             neutralise(block)
+        _mark(module, self.checkpoint)
         print_log(f'loaded {self.checkpoint} ({source} names): {fit}{_note(source)}', logger='current')
         return fit
 
@@ -118,6 +120,8 @@ class Pretrained:
             text += f' This net has no place for {len(fit.stray)} of its tensors, e.g. {fit.stray[0]}.'
         else:
             text += f' min_loaded={self.min_loaded} wants more.'
+        if fit.reshaped and all('.se_layer.' in name for name in fit.reshaped):
+            text += ' Its SE layers have other widths: attention=dict(divisor=8) rounds them as timm does.'
         without_gates = match(module.state_dict(), state, gate_names(module) + offset_names(module))
         plain_fits = without_gates.share >= self.min_loaded and not without_gates.stray
         if isinstance(module, Backbone) and without_gates.excused and plain_fits:
@@ -145,6 +149,30 @@ def _further(backbone: Backbone) -> str:
     except CheckpointError as error:
         return f'. Then {error}'
     return ''
+
+
+def _refuse_later_initialisers(module: nn.Module) -> None:
+    """mmengine applies a list of initialisers in order; those after this one would undo it."""
+    listed = getattr(module, 'init_cfg', None)
+    if not isinstance(listed, list | tuple):
+        return
+    types = [cfg.get('type') for cfg in listed]
+    ours = [index for index, kind in enumerate(types) if kind in ('inimg_mm.Pretrained', Pretrained)]
+    if ours and ours[-1] != len(types) - 1:
+        raise CheckpointError(
+            f'init_cfg lists {types[-1]} after Pretrained, which would overwrite what is loaded: '
+            'put Pretrained last'
+        )
+
+
+def _mark(module: nn.Module, checkpoint: str) -> None:
+    """Say in mmengine's words that the module is initialised, and from what.
+
+    The hosts' own ``init_weights`` start residual blocks at zero after mmengine's, unless they see this.
+    """
+    if isinstance(module, BaseModule):
+        module.init_cfg = dict(type='Pretrained', checkpoint=checkpoint)
+        module.is_init = True
 
 
 def _initialise_children(module: nn.Module) -> None:

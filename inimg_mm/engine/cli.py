@@ -45,6 +45,11 @@ def config_parser(description: str | None) -> argparse.ArgumentParser:
         metavar='KEY=VALUE',
         help='override settings of the config, e.g. train_dataloader.batch_size=4 randomness.seed=1',
     )
+    parser.add_argument(
+        '--trust',
+        action='store_true',
+        help='read a checkpoint even if that runs code which its author put in it',
+    )
     data = parser.add_argument_group('own data', 'train and test on other data than the config names')
     data.add_argument(
         '--data-root',
@@ -64,12 +69,7 @@ def config_parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def add_launcher(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the tools that run a config: job launchers, with the hosts' names, and trust."""
-    parser.add_argument(
-        '--trust',
-        action='store_true',
-        help='read a checkpoint even if that runs code which its author put in it',
-    )
+    """Add the arguments of the job launchers, with the hosts' names."""
     parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='what starts the processes')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
 

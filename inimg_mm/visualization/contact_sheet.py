@@ -29,6 +29,7 @@ def contact_sheet(
     num_images: int = 12,
     score_thr: float = 0.5,
     height: int = 288,
+    trust: bool = False,
 ) -> Path:
     """Draw test images in pairs, the annotations on the left and the predictions on the right, into one PNG.
 
@@ -42,6 +43,7 @@ def contact_sheet(
         num_images: How many images, taken evenly from the whole set.
         score_thr: Predictions with a lower score are left out.
         height: Of each picture in pixels.
+        trust: Accept a checkpoint that needs unpickling.
 
     Returns:
         ``out`` as an absolute path.
@@ -53,7 +55,7 @@ def contact_sheet(
     scope = cfg.get('default_scope')
     if scope not in HOSTS:
         raise ValueError(f'contact sheets are drawn for {", ".join(HOSTS)}, and not for {scope!r}')
-    check_checkpoint(str(checkpoint))
+    check_checkpoint(str(checkpoint), trust)
     check_data(cfg, ['test_dataloader'])
     if min(num_images, height) < 1:
         raise ValueError(f'num_images and height must be at least 1, got {num_images} and {height}')
