@@ -88,7 +88,7 @@ class Abuse:
         (HistoryBuffer(), 'mean'),
         (torch.ones(1), '__class__'),
     ],
-    ids=lambda arguments: f'{arguments[0]} {arguments[1]}',
+    ids=lambda arguments: f'{getattr(arguments[0], "__name__", "instance")} {arguments[1]}',
 )
 def test_getattr_reaches_only_the_statistics(training_checkpoint, tmp_path, arguments):
     content = dict(read_file(training_checkpoint), meta=Abuse(*arguments))
