@@ -214,7 +214,7 @@ def _log_buffers_allowed() -> AbstractContextManager:
         return nullcontext()
     core = np._core if hasattr(np, '_core') else np.core
     functions = [(core.multiarray._reconstruct, '_reconstruct'), (core.multiarray.scalar, 'scalar')]
-    kinds = (np.float64, np.float32, np.int64, np.int32, np.uint32, np.bool_)
+    kinds = np.typecodes['AllInteger'] + np.typecodes['AllFloat'] + '?'
     return torch.serialization.safe_globals(
         [
             HistoryBuffer,

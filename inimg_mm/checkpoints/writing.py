@@ -30,20 +30,14 @@ WHOLE_MODELS = ('mmpretrain',)
 
 def split(model: StateDict) -> tuple[StateDict, StateDict, StateDict]:
     """Part a model's tensors into those of its backbone, without prefix, of a classifier, and of the rest."""
-    classifier = {
-        name: value
-        for name, value in model.items()
-        if name.startswith(tuple(f'{prefix}.' for prefix in layouts.CLASSIFIERS))
-    }
+    heads = tuple(f'{name}.' for name in layouts.CLASSIFIERS)
+    classifier = {name: value for name, value in model.items() if name.startswith(heads)}
     rest = {name: value for name, value in model.items() if name not in classifier}
-    if not any(name.startswith(BACKBONE) for name in rest):
+    inside = [name for name in rest if name.startswith(BACKBONE)]
+    if not inside:
         return rest, classifier, {}
-    backbone = {name.removeprefix(BACKBONE): rest[name] for name in rest if name.startswith(BACKBONE)}
-    return (
-        without_wrappers(backbone),
-        classifier,
-        {name: rest[name] for name in rest if not name.startswith(BACKBONE)},
-    )
+    backbone = {name.removeprefix(BACKBONE): rest.pop(name) for name in inside}
+    return without_wrappers(backbone), classifier, rest
 
 
 def convert(
@@ -92,7 +86,8 @@ def convert(
     left = {**rest, **classifier} if backbone_only else rest
     parts = [f'{path}: {len(state)} tensors, from {layout} to {place.name} names']
     parts += [f'left out: {grouped(left)}'] if left else []
-    return '; '.join(parts + [note for note in {layouts.get(layout).note, place.note} if note])
+    parts += [note for note in dict.fromkeys((layouts.get(layout).note, place.note)) if note]
+    return '; '.join(parts)
 
 
 def publish(source: str | Path, target: str | Path, trust: bool = False, force: bool = False) -> Path:

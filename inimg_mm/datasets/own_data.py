@@ -36,8 +36,9 @@ def own_data(
     Args:
         cfg: An mmdet, mmpretrain or mmpose config (or the ``_base_`` of one).
         data_root: Folder of the data.
-        classes: Names of the classes to train on, in the order of the labels. Default: all
-            that the training annotations have. Classification has the folders of ``train/``.
+        classes: Names of the classes to train on, in the order of the annotation files, which is
+            how the hosts number them. Default: all that the training annotations have.
+            Classification has the folders of ``train/``.
         train_ann: Annotation file of the training set, relative to ``data_root``.
         val_ann: The same of the validation set, which is the test set too.
         train_images: Folder of the training images, relative to ``data_root``.
@@ -58,6 +59,9 @@ def own_data(
     images = dict(train=train_images, val=val_images)
     datasets = {key: list(_datasets(cfg[key])) for key in SPLITS if cfg.get(key)}
     if 'ann_file' in datasets['train_dataloader'][0]:
+        for folder in images.values():
+            if not (root / folder).is_dir():
+                raise ValueError(f'{root} has no folder {folder!r} with the images')
         categories = {split: _categories(root / name) for split, name in annotations.items()}
         names = _checked_classes(classes, categories, annotations)
         keypoints = categories['train'][0].get('keypoints') if cfg.get('default_scope') == 'mmpose' else None
@@ -77,7 +81,7 @@ def own_data(
         for metric in _as_list(cfg.get(key)):
             if 'ann_file' in metric:
                 metric['ann_file'] = str(root / val_ann)
-    for node in _nodes(cfg['model']):
+    for node in _nodes([cfg['model'], cfg.get('data_preprocessor')]):
         if 'num_classes' in node:
             node['num_classes'] = len(names)
     if keypoints:
@@ -85,11 +89,16 @@ def own_data(
     if image_scale is not None and keypoints:
         _set_input_size(cfg, image_scale)
     elif image_scale is not None:
-        _set_in_pipelines(
-            datasets, list(SPLITS), ('Resize', 'RandomResizedCrop'), 'scale', tuple(image_scale)
-        )
+        width, height = image_scale
+        _set_in_pipelines(datasets, ['train_dataloader'], 'RandomResizedCrop', 'scale', (height, width))
+        if not _set_in_pipelines(datasets, list(SPLITS), 'Resize', 'scale', (width, height)):
+            raise ValueError(
+                f'the pipelines have no Resize whose scale could be set to {tuple(image_scale)!r}'
+            )
     if flip is not None:
-        _set_in_pipelines(datasets, ['train_dataloader'], ('RandomFlip',), 'prob', flip)
+        found = _set_in_pipelines(datasets, ['train_dataloader'], 'RandomFlip', 'prob', flip)
+        if not found:
+            raise ValueError(f'the training pipeline has no RandomFlip whose prob could be set to {flip!r}')
     if repeat != 1:
         loader = cfg['train_dataloader']
         loader['dataset'] = dict(type='RepeatDataset', times=repeat, dataset=loader['dataset'])
@@ -106,7 +115,7 @@ def _datasets(loader: Node) -> Iterator[Node]:
 def _categories(path: Path) -> list[dict[str, Any]]:
     try:
         content = json.loads(path.read_text())
-        return sorted(content['categories'], key=lambda category: category['id'])
+        return [dict(category, name=category['name']) for category in content['categories']]
     except OSError as error:
         raise ValueError(f'cannot read the annotation file {path}: {error.strerror}') from error
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
@@ -122,7 +131,12 @@ def _checked_classes(
     for split, known in found.items():
         missing = [name for name in names if name not in known]
         if missing:
-            raise ValueError(f'{files[split]} has no class {missing[0]!r}; its classes are {known}')
+            raise ValueError(f'{files[split]} has no class {missing[0]!r}; its classes are {sorted(known)}')
+        in_file = tuple(name for name in known if name in names)
+        if in_file != names:  # which is how the hosts number them, whatever they are told
+            raise ValueError(
+                f'{files[split]} has the classes in the order {list(in_file)}, not {list(names)}'
+            )
     return names
 
 
@@ -176,18 +190,19 @@ COCO_PERSON_SIGMAS = (
 
 
 def _set_in_pipelines(
-    datasets: dict[str, list[Node]], loaders: list[str], types: tuple[str, ...], key: str, value: Any
-) -> None:
-    """Set ``key`` in every transform of one of the ``types``."""
-    found = False
-    for loader in loaders:
-        for dataset in datasets.get(loader, []):
-            for transform in dataset['pipeline']:
-                if transform['type'] in types:
-                    transform[key] = value
-                    found = True
-    if not found:
-        raise ValueError(f'the pipelines have no {" or ".join(types)} whose {key} could be set to {value!r}')
+    datasets: dict[str, list[Node]], loaders: list[str], kind: str, key: str, value: Any
+) -> bool:
+    """Set ``key`` in every transform of a type; returns whether there is one."""
+    transforms = [
+        transform
+        for loader in loaders
+        for dataset in datasets.get(loader, [])
+        for transform in dataset['pipeline']
+        if transform['type'] == kind
+    ]
+    for transform in transforms:
+        transform[key] = value
+    return bool(transforms)
 
 
 def _set_input_size(cfg: Node, size: tuple[int, int]) -> None:
