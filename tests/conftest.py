@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 from torch import nn
 
 from inimg_mm import zoo
@@ -53,3 +54,12 @@ def image(*size, batch=2, **options):
     """Random images of height and width ``size``."""
     generator = torch.Generator().manual_seed(1)
     return torch.randn(batch, 3, *size, generator=generator).to(**options)
+
+
+@pytest.fixture(autouse=True)
+def default_scope():
+    """Keep the host that a test makes mmengine's default from reaching the next test."""
+    before = dict(DefaultScope._instance_dict)
+    yield
+    DefaultScope._instance_dict.clear()
+    DefaultScope._instance_dict.update(before)

@@ -163,9 +163,9 @@ def test_narrow_family_names_itself_and_its_depths():
         tiny('seresnext50_32x4d', depth=18)
 
 
-def test_host_error_keeps_the_reason():
+def test_the_registry_keeps_the_reason():
     with pytest.raises(ValueError, match=r'ResNet has no depth 49'):
-        MODELS.build(dict(type='ResNet', depth=49))
+        MODELS.build(dict(type='inimg_mm.ResNet', depth=49))
 
 
 NEEDS_SHORTCUT = [

@@ -246,5 +246,7 @@ def test_inspect_what_fits_nothing(tmp_path):
     assert re.search(
         r'fits: no model of the zoo; closest is resnet50: \d+ of 265 tensors .*missing: 3 layer4', out
     )
+    out = inspect(save(tmp_path, tiny('seresnet18')))
+    assert re.search(r'closest is seresnet18: 0 of \d+ tensors .*; of another shape: \d+, e\.g\. conv1', out)
     out = inspect(save(tmp_path, {'features.0.weight': torch.ones(2, 2)}))
     assert out.endswith('fits: no model of the zoo')

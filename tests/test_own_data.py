@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
+from mmengine.registry import DefaultScope
 from PIL import Image
 
 from inimg_mm.datasets import own_data
@@ -104,9 +104,8 @@ def build(cfg, loader):
     """The data set of a loader, built by the host."""
     host = cfg.default_scope
     pytest.importorskip(host)
-    import_module(f'{host}.utils').register_all_modules()
-    init_default_scope(host)
-    return import_module(f'{host}.registry').DATASETS.build(cfg[loader].dataset)
+    with DefaultScope.overwrite_default_scope(host):
+        return import_module(f'{host}.registry').DATASETS.build(cfg[loader].dataset)
 
 
 def named_labels(dataset):

@@ -40,14 +40,16 @@ def assert_same_net(ours, theirs):
 )
 def test_mmdet_resnet_with_the_plugin_is_our_gated_resnet(plugin, attention):
     theirs = MMDetResNet(plugins=[dict(cfg=plugin, position='after_conv3')], norm_eval=False, **WIDTH)
-    ours = MODELS.build(dict(type='ResNet', attention=attention, **WIDTH))
+    ours = MODELS.build(dict(type='inimg_mm.ResNet', attention=attention, **WIDTH))
     assert_same_net(ours, theirs)
 
 
 def test_plugin_in_some_stages():
     plugin = dict(cfg=dict(type='inimg_mm.SE'), position='after_conv3', stages=(False, False, True, True))
     theirs = MMDetResNet(plugins=[plugin], norm_eval=False, **WIDTH)
-    ours = MODELS.build(dict(type='SEResNet', attention=dict(stages=(False, False, True, True)), **WIDTH))
+    ours = MODELS.build(
+        dict(type='inimg_mm.SEResNet', attention=dict(stages=(False, False, True, True)), **WIDTH)
+    )
     assert_same_net(ours, theirs)
 
 

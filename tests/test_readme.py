@@ -44,7 +44,7 @@ def test_config_snippet_builds_a_detector():
 
 
 def test_own_data_snippet(tmp_path):
-    (tmp_path / 'data').mkdir()
+    (tmp_path / 'data' / 'images').mkdir(parents=True)
     for name in ('train.json', 'val.json'):
         (tmp_path / 'data' / name).write_text(
             '{"categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]}'

@@ -161,8 +161,8 @@ def test_maps_smaller_than_the_pooling_window_and_odd_ones(options, size):
 
 MMPOSE = {
     '50': {},
-    '50 v1b': dict(deep_stem=True),
-    '50 deep, avg_down': zoo.V1D,
+    '50 deep_stem': dict(deep_stem=True),
+    '50 deep_stem, avg_down': zoo.V1D,
     '50 avg_down': dict(avg_down=True),
 }
 

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from . import layouts
-from .fitting import StateDict, grouped, holds_gates, zoo_fits, zoo_matches
+from .fitting import Fit, StateDict, grouped, holds_gates, zoo_fits, zoo_matches
 from .reading import CheckpointError, local_file, read_file, unwrap
 from .writing import split
 
@@ -70,5 +70,12 @@ def _fits(native: StateDict) -> str:
     """The zoo's models that fit, or the closest."""
     if names := zoo_fits(native):
         return ', '.join(names)
-    name, fit = max(zoo_matches(native).items(), key=lambda item: item[1].share)
-    return f'no model of the zoo; closest is {name}: {fit}' if fit.loaded else 'no model of the zoo'
+    name, fit = max(zoo_matches(native).items(), key=lambda item: _closeness(item[1]))
+    known = fit.loaded or fit.reshaped
+    return f'no model of the zoo; closest is {name}: {fit}' if known else 'no model of the zoo'
+
+
+def _closeness(fit: Fit) -> tuple[float, float]:
+    """By what fits; then by names, for nets of another width."""
+    total = len(fit.loaded) + len(fit.missing) + len(fit.reshaped)
+    return fit.share, (total - len(fit.missing) - len(fit.stray)) / total
