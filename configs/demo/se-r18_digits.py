@@ -9,11 +9,11 @@ model = dict(
     backbone=dict(_delete_=True, type='inimg_mm.SEResNet', depth=18, base_channels=32),
     head=dict(num_classes=10, in_channels=256, topk=(1,)),
 )
-train_cfg = dict(by_epoch=True, max_epochs=10, val_interval=5)
+train_cfg = dict(by_epoch=True, max_epochs=12, val_interval=4)
 val_cfg = dict()
 test_cfg = dict()
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
-    dict(type='CosineAnnealingLR', T_max=10, by_epoch=True, end=10, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', T_max=12, by_epoch=True, end=12, convert_to_iter_based=True),
 ]
 randomness = dict(seed=0)
