@@ -6,6 +6,7 @@ from urllib.parse import urlparse
 import pytest
 import torch
 from mmengine.config import Config
+from test_pretrained import build_detector
 
 from inimg_mm.checkpoints import CheckpointError
 from inimg_mm.checkpoints.reading import NAMED
@@ -111,7 +112,6 @@ AUTHORS = 'https://backseason.oss-cn-beijing.aliyuncs.com/scnet/scnet50-dc6a7e87
 
 @pytest.mark.slow
 def test_whole_detector(config, published):
-    registry = pytest.importorskip('mmdet.registry')
-    detector = registry.MODELS.build(config('mmdet', 'ResNet').model)
+    detector = build_detector(config('mmdet', 'ResNet').model)
     detector.init_weights()
     assert_plain_weights(detector.backbone, published[0])

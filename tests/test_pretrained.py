@@ -7,6 +7,7 @@ import pytest
 import torch
 from conftest import ALL_MODELS, randomise, tiny
 from mmengine.model import PretrainedInit
+from mmengine.registry import DefaultScope
 
 from inimg_mm.checkpoints import CheckpointError, Pretrained, from_native
 from inimg_mm.checkpoints import pretrained as module_of_pretrained
@@ -95,14 +96,20 @@ def test_batch_counters_come_along(tmp_path):
 
 
 def test_later_initialisation_of_a_detector(tmp_path, lines):
-    mmdet = pytest.importorskip('mmdet.registry')
     source = randomise(tiny('seresnet18'))
     for how in TYPES:
-        detector = mmdet.MODELS.build(small_detector(dict(type=how, checkpoint=save(tmp_path, source))))
+        detector = build_detector(small_detector(dict(type=how, checkpoint=save(tmp_path, source))))
         for _ in range(2):
             detector.init_weights()
             assert_same(detector.backbone, source.state_dict())
     assert len(lines) == 3
+
+
+def build_detector(config):
+    """Build with mmdet as the default scope, whatever ran before."""
+    registry = pytest.importorskip('mmdet.registry')
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        return registry.MODELS.build(config)
 
 
 def small_detector(init_cfg, whole=None):
@@ -118,11 +125,10 @@ def small_detector(init_cfg, whole=None):
 
 
 def test_a_whole_models_file_fills_the_whole_model(tmp_path, lines):
-    mmdet = pytest.importorskip('mmdet.registry')
-    source = randomise(mmdet.MODELS.build(small_detector(None)))
+    source = randomise(build_detector(small_detector(None)))
     path = save(tmp_path, source)
     whole = dict(type='inimg_mm.Pretrained', checkpoint=path)
-    detector = mmdet.MODELS.build(small_detector(None, whole=whole))
+    detector = build_detector(small_detector(None, whole=whole))
     detector.init_weights()
     assert_same(detector, source.state_dict())
     # and its backbone alone

@@ -118,6 +118,7 @@ FOREIGN = {
 }
 
 
+@pytest.mark.filterwarnings('ignore:Detected pickle protocol')
 @pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
 @pytest.mark.parametrize('kind', FOREIGN)
 def test_foreign_files(tmp_path, kind, suffix):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseModel
+from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from test_reading import saved
 
@@ -44,6 +45,7 @@ def training_checkpoint(tmp_path_factory):
         experiment_name='reading',
     )
     runner.train()
+    DefaultScope._instance_dict.pop(runner.experiment_name)  # as if it had not run
     return folder / 'epoch_1.pth'
 
 
