@@ -143,8 +143,8 @@ def test_own_data_from_the_command_line(tmp_path):
         '--data-root',
         CELLS,
         '--classes',
-        'WBC',
         'RBC',
+        'WBC',
         '--data-options',
         'image_scale=160,120',
         'flip=0.5',
@@ -161,7 +161,7 @@ def test_own_data_from_the_command_line(tmp_path):
     run_tool('train.py', CONFIGS[DETECTOR], *data, *options, cwd=tmp_path)
     trained = engine.load_config(tmp_path / 'w' / f'{DETECTOR}.py')
     assert trained.model.roi_head.bbox_head.num_classes == 2
-    assert trained.train_dataloader.dataset.metainfo['classes'] == ('WBC', 'RBC')
+    assert trained.train_dataloader.dataset.metainfo['classes'] == ('RBC', 'WBC')
     assert (tmp_path / 'w' / 'epoch_1.pth').is_file()
 
 

@@ -6,11 +6,7 @@ _base_ = [
     '../_base_/schedules/adamw_cosine_5e.py',
 ]
 model = dict(backbone=dict(type='inimg_mm.CMPESEResNet', attention=dict(type='CMPESE', view='pair_1x1')))
-train_cfg = dict(by_epoch=True, max_epochs=4, val_interval=1)
+train_cfg = dict(by_epoch=True, max_epochs=5, val_interval=1)
 val_cfg = dict()
 test_cfg = dict()
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
-    dict(type='CosineAnnealingLR', T_max=4, by_epoch=True, end=4, convert_to_iter_based=True),
-]
 randomness = dict(seed=0)
