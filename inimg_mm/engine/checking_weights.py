@@ -1,0 +1,137 @@
+"""Whether the weights that a config names reach its model, and stay."""
+
+import copy
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from torch import Tensor
+
+from inimg_mm.checkpoints.fitting import Fit, grouped, match
+from inimg_mm.checkpoints.pretrained import Pretrained
+from inimg_mm.checkpoints.reading import BACKBONE, CheckpointError, read_state_dict
+from inimg_mm.models.backbones import Backbone
+
+from .findings import Finding
+
+ENOUGH = 0.99
+"""Least share of a part's tensors that its file must fill."""
+
+
+def check_initialisation(
+    cfg: Config, model: Any, init: bool = True, trust: bool = False
+) -> Iterator[Finding]:
+    """Initialise the model, and look whether every part that names a file holds it afterwards."""
+    named = list(pretrained_nodes(cfg.model)) if init else []
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    alone = {}
+    path = 'model'
+    try:
+        for path, node in named:
+            alone[path] = _loaded_alone(_part(model, path), _pretrained(node), trust)
+        with _quiet():
+            model.init_weights()
+    except (CheckpointError, ValueError, OSError) as error:
+        yield Finding('weights', True, f'{path}: {error}', f'{path}.init_cfg=None to train from scratch')
+        return
+    for path, (fit, expected) in alone.items():
+        yield _kept(_part(model, path), path, fit, expected)
+    if not named:
+        changed = sum(not torch.equal(before[name], value) for name, value in model.state_dict().items())
+        text = f'from scratch: init_weights sets {changed} of {len(before)} tensors'
+        yield Finding('weights', False, text if init else f'{text} (no file is loaded: --no-init)')
+
+
+def _loaded_alone(part: Any, init_cfg: dict[str, Any], trust: bool) -> tuple[Fit, dict[str, Tensor]]:
+    """What fits a part, and what it holds when only that has been loaded."""
+    options = {key: value for key, value in init_cfg.items() if key != 'type'}
+    if isinstance(part, Backbone) or init_cfg['type'] != 'Pretrained':
+        part = copy.deepcopy(part)
+        part.init_cfg = None
+        with _quiet():
+            fit = Pretrained(**{**options, 'trust': trust or options.get('trust', False)})(part)
+        return fit, {name: part.state_dict()[name] for name in fit.loaded}
+    state = read_state_dict(options['checkpoint'], options.get('prefix') or '', trust)
+    fit = match(part.state_dict(), state)
+    return fit, {name: state[name] for name in fit.loaded}
+
+
+def _kept(part: Any, path: str, fit: Fit, expected: dict[str, Tensor]) -> Finding:
+    own, init_cfg = part.state_dict(), f'{path}.init_cfg'
+    lost = [name for name, value in expected.items() if not torch.equal(own[name], value)]
+    if lost:
+        text = f'{len(lost)} tensors of {path} are overwritten after its file was loaded: {grouped(lost)}'
+        return Finding('weights', True, text, f'{init_cfg} without the initialiser that follows Pretrained')
+    if fit.share < ENOUGH:
+        text = f'the file fills {fit} of {path}'
+        return Finding('weights', True, text, f"{init_cfg}.type='inimg_mm.Pretrained', which says what fits")
+    return Finding('weights', False, f'{path} holds its file: {fit}')
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without mmengine's line for every parameter."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def check_fit(model: Any, checkpoint: str, trust: bool = False) -> Finding:
+    """Look whether a checkpoint fills the whole model."""
+    try:
+        state = read_state_dict(checkpoint, '', trust)
+    except CheckpointError as error:
+        return Finding('checkpoint', True, str(error))
+    fit = match(model.state_dict(), state)
+    if fit.share >= ENOUGH:
+        return Finding('checkpoint', False, f'{checkpoint}: {fit}')
+    backbone = match(model.backbone.state_dict(), state)
+    if backbone.share >= ENOUGH:
+        return Finding(
+            'checkpoint',
+            True,
+            f"{checkpoint} holds the backbone alone, its names without the prefix '{BACKBONE}': {fit}",
+            f"model.backbone.init_cfg=dict(type='inimg_mm.Pretrained', checkpoint={checkpoint!r})",
+        )
+    return Finding(
+        'checkpoint',
+        True,
+        f'{checkpoint} is of another model: {fit}',
+        f'python tools/inspect_checkpoint.py {checkpoint} tells which of ours it fits',
+    )
+
+
+def _pretrained(node: dict[str, Any]) -> dict[str, Any]:
+    listed = node.get('init_cfg')
+    for cfg in listed if isinstance(listed, list | tuple) else [listed]:
+        if cfg and str(cfg.get('type')).split('.')[-1] == 'Pretrained':
+            return cfg
+    return {}
+
+
+def pretrained_nodes(settings: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The parts of a model's settings that name a checkpoint, with their dotted paths."""
+    return ((path, node) for path, node in walk(settings, 'model') if _pretrained(node))
+
+
+def walk(node: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every dict in a config with its dotted path."""
+    if isinstance(node, dict):
+        yield path, node
+        for key, child in node.items():
+            yield from walk(child, f'{path}.{key}')
+    elif isinstance(node, list | tuple):
+        for index, child in enumerate(node):
+            yield from walk(child, f'{path}.{index}')
+
+
+def _part(model: Any, path: str) -> Any:
+    return model.get_submodule(path.partition('.')[2])

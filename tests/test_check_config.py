@@ -1,0 +1,219 @@
+"""tools/check_config.py finds what would spoil a training, and says which line to change."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from inimg_mm import zoo
+from inimg_mm.engine import load_config
+from inimg_mm.engine.checking import check_config
+from inimg_mm.models.backbones import ResNet
+from inimg_mm.registry import MODELS
+
+pytest.importorskip('mmdet', reason='the configs are of mmdet and mmpretrain (extra mm)')
+pytest.importorskip('mmpretrain', reason='the configs are of mmdet and mmpretrain (extra mm)')
+
+ROOT = Path(__file__).resolve().parent.parent
+DEMO = ROOT / 'configs' / 'demo'
+DETECTOR = DEMO / 'faster-rcnn_cmpese-r18_fpn_digits.py'
+CLASSIFIER = DEMO / 'se-r18_digits.py'
+PLAIN = dict(type='inimg_mm.ResNet', depth=18, base_channels=32)
+
+
+@MODELS.register_module()
+class ForgetfulResNet(ResNet):
+    """Starts its stem anew after everything was loaded."""
+
+    def init_weights(self):
+        super().init_weights()
+        torch.nn.init.normal_(self.conv1.weight)
+
+
+@MODELS.register_module()
+class ThawingResNet(ResNet):
+    """Freezes nothing."""
+
+    def _freeze(self):
+        pass
+
+
+def classifier(backbone=None, **options):
+    cfg = load_config(CLASSIFIER, options)
+    if backbone:
+        cfg.model.backbone = backbone
+    return cfg
+
+
+def faults(cfg, **options):
+    return [finding for finding in check_config(cfg, size=(64, 64), **options) if finding.fault]
+
+
+@pytest.fixture
+def weights(tmp_path):
+    def save(name='resnet18', prefix='', **options):
+        path = tmp_path / f'{name}.pth'
+        state = zoo.build(name, base_channels=32, **options).state_dict()
+        torch.save({prefix + key: value for key, value in state.items()}, path)
+        return str(path)
+
+    return save
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('path', sorted(DEMO.glob('*.py')), ids=lambda path: path.stem)
+def test_sound_configs_pass(path):
+    if path.stem.startswith('td-hm'):
+        pytest.importorskip('mmpose', reason='the keypoint configs are of mmpose (extra pose)')
+    cfg = load_config(path)
+    before = cfg.pretty_text
+    findings = check_config(cfg)
+    assert [finding for finding in findings if finding.fault] == []
+    assert {'model', 'channels', 'weights', 'frozen', 'gradients', 'step'} == {f.check for f in findings}
+    assert cfg.pretty_text == before
+
+
+def test_wrong_neck_channels():
+    (channels, model) = faults(load_config(DETECTOR, {'model.neck.in_channels': [32, 64, 128, 512]}))
+    assert 'expects [32, 64, 128, 512]' in channels.text
+    assert channels.remedy == 'model.neck.in_channels=[32,64,128,256]'
+    assert 'goes no further' in model.text
+
+
+def test_a_map_too_few_for_the_neck():
+    cfg = load_config(DETECTOR)
+    cfg.model.backbone.out_indices = (1, 2, 3)
+    assert faults(cfg)[0].remedy == 'model.neck.in_channels=[64,128,256]'
+
+
+def test_wrong_head_channels():
+    assert faults(classifier(**{'model.head.in_channels': 512}))[0].remedy == 'model.head.in_channels=256'
+    cfg = load_config(DETECTOR, {'model.rpn_head.in_channels': 256})
+    assert faults(cfg)[0].remedy == 'model.rpn_head.in_channels=64'
+
+
+def test_refused_argument():
+    (fault,) = faults(classifier(dict(PLAIN, depth=17)))
+    assert 'depth' in fault.text
+    assert '18' in fault.text
+
+
+def test_right_checkpoint(weights):
+    cfg = classifier(dict(PLAIN, init_cfg=dict(type='Pretrained', checkpoint=weights())))
+    findings = check_config(cfg, size=(64, 64))
+    assert not any(finding.fault for finding in findings)
+    assert any('model.backbone holds its file: ' in finding.text for finding in findings)
+
+
+def test_warm_start(weights):
+    init_cfg = dict(type='inimg_mm.Pretrained', checkpoint=weights(), warm_start=True)
+    assert not faults(classifier(dict(PLAIN, attention=dict(type='SE'), init_cfg=init_cfg)))
+
+
+@pytest.mark.parametrize('name', ['resnet34', 'seresnet18'])
+def test_wrong_checkpoint(weights, name):
+    file = weights(name)
+    (fault,) = faults(classifier(dict(PLAIN, init_cfg=dict(type='Pretrained', checkpoint=file))))[:1]
+    assert fault.check == 'weights'
+    assert file in fault.text
+    assert fault.remedy == 'model.backbone.init_cfg=None to train from scratch'
+    cfg = classifier(dict(PLAIN, init_cfg=dict(type='Pretrained', checkpoint=file)))
+    assert not faults(cfg, init=False)
+
+
+def test_wrong_checkpoint_of_a_hosts_backbone(weights):
+    init_cfg = dict(type='Pretrained', checkpoint=weights('resnet18', prefix='encoder.'))
+    cfg = classifier(
+        dict(type='mmpretrain.ResNet', depth=18, init_cfg=init_cfg), **{'model.head.in_channels': 512}
+    )
+    (fault,) = faults(cfg)
+    assert '0 of 100 tensors' in fault.text
+    assert "model.backbone.init_cfg.type='inimg_mm.Pretrained'" in fault.remedy
+
+
+def test_missing_file():
+    (fault,) = faults(classifier(dict(PLAIN, init_cfg=dict(type='Pretrained', checkpoint='no/file.pth'))))[:1]
+    assert 'no/file.pth' in fault.text
+
+
+def test_weights_overwritten_after_loading(weights):
+    backbone = dict(PLAIN, type='inimg_mm.ForgetfulResNet')
+    backbone['init_cfg'] = dict(type='Pretrained', checkpoint=weights())
+    (fault,) = faults(classifier(backbone))
+    assert fault.text == '1 tensors of model.backbone are overwritten after its file was loaded: 1 conv1.*'
+
+
+def test_prefix_lost(weights, tmp_path):
+    file = weights()
+    (fault,) = faults(classifier(dict(PLAIN)), checkpoint=file)
+    assert "without the prefix 'backbone.'" in fault.text
+    assert fault.remedy.startswith('model.backbone.init_cfg=dict(')
+
+    whole = str(tmp_path / 'whole.pth')
+    cfg = classifier(dict(PLAIN))
+    from mmpretrain.registry import MODELS as HOST
+
+    state = HOST.build(cfg.model).state_dict()
+    torch.save({'state_dict': state}, whole)
+    assert not faults(cfg, checkpoint=whole)
+    (fault,) = faults(cfg, checkpoint=weights('resnet34', prefix='backbone.'))
+    assert 'is of another model' in fault.text
+
+
+def test_unused_stage():
+    cfg = load_config(DETECTOR, {'model.neck.end_level': 2, 'model.neck.num_outs': 3})
+    cfg.model.rpn_head.anchor_generator.strides = [4, 8, 16]
+    cfg.model.roi_head.bbox_roi_extractor.featmap_strides = [4, 8, 16]
+    (fault,) = faults(cfg)
+    assert fault.check == 'gradients'
+    assert 'backbone.layer4' in fault.text
+    assert fault.remedy == 'model.backbone.num_stages=3 with the out_indices that are read'
+    cfg.find_unused_parameters = True
+    assert not faults(cfg)
+
+
+def test_synchronised_norms_on_a_cpu():
+    (fault,) = faults(classifier(dict(PLAIN, norm_cfg=dict(type='SyncBN'))))
+    assert fault.check == 'norms'
+    assert fault.remedy == '--cfg-options model.backbone.norm_cfg.type=BN'
+
+
+def test_frozen_parts():
+    findings = check_config(classifier(dict(PLAIN, frozen_stages=1)), size=(64, 64))
+    assert ('frozen', False, 'conv1, bn1, layer1 (frozen_stages=1)', '') in findings
+    (fault,) = faults(classifier(dict(PLAIN, type='inimg_mm.ThawingResNet', frozen_stages=1)))
+    assert fault.check == 'frozen'
+    assert '1 parameters of conv1 learn and 0 of its norms move' in fault.text
+
+
+def test_infinite_loss():
+    cfg = classifier(dict(PLAIN), **{'data_preprocessor.std': [0.0, 0.0, 0.0]})
+    (fault,) = faults(cfg)
+    assert fault.check == 'step'
+
+
+def test_exit_status_and_words():
+    command = [
+        sys.executable,
+        '-W',
+        'ignore',
+        ROOT / 'tools' / 'check_config.py',
+        CLASSIFIER,
+        '--size',
+        '64',
+        '64',
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert 'FAULT' not in done.stdout
+    done = subprocess.run(
+        [*command, '--cfg-options', 'model.head.in_channels=512'], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert 'FAULT' in done.stdout
+    assert 'channels: write model.head.in_channels=256' in done.stdout
+    done = subprocess.run([*command[:4], 'no.py'], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.endswith('error: there is no config file no.py\n')

@@ -1,0 +1,29 @@
+"""Check that a config trains: builds it, loads its weights, and takes one step on random data."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from inimg_mm.engine.checking import check_config
+from inimg_mm.engine.cli import config_parser, mistakes_in_one_line, read_config
+from inimg_mm.engine.findings import print_findings
+
+
+def main() -> None:
+    parser = config_parser(__doc__)
+    parser.add_argument('--checkpoint', help='check too whether this checkpoint fills the whole model')
+    parser.add_argument('--no-init', action='store_true', help='do not load what init_cfg names')
+    parser.add_argument(
+        '--size', type=int, nargs=2, metavar=('W', 'H'), help='of the random images, in pixels'
+    )
+    args = parser.parse_args()
+    with mistakes_in_one_line():
+        size = tuple(args.size) if args.size else None
+        findings = check_config(read_config(args), args.checkpoint, not args.no_init, size, args.trust)
+    print_findings(findings)
+    sys.exit(any(finding.fault for finding in findings))
+
+
+if __name__ == '__main__':
+    main()
