@@ -112,6 +112,15 @@ def test_an_initialiser_that_would_overwrite(tmp_path):
     assert_refused(net, path, 'init_cfg lists Kaiming after Pretrained.*: put Pretrained last')
 
 
+@pytest.mark.parametrize('kind', ['Pretrained', 'inimg_mm.Pretrained'])
+def test_pretrained_comes_last_wherever_it_is_listed(tmp_path, kind):
+    source = randomise(tiny('resnet18'))
+    loading = dict(type=kind, checkpoint=save(tmp_path, source))
+    net = tiny('resnet18', init_cfg=[loading, dict(type='Kaiming', layer='Conv2d')])
+    net.init_weights()
+    assert_same(net, source.state_dict())
+
+
 def test_missing_file_stops_the_initialisation(tmp_path):
     with pytest.raises(CheckpointError, match=r'there is no checkpoint .*none\.pth'):
         initialised('resnet18', str(tmp_path / 'none.pth'), how='Pretrained')

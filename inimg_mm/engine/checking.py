@@ -9,13 +9,14 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import MODELS, DefaultScope
+from mmengine.registry import DefaultScope
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from inimg_mm.checkpoints.reading import BACKBONE
 from inimg_mm.models.backbones import Backbone
 
+from .building import build_model
 from .checking_weights import check_fit, check_initialisation, pretrained_nodes, walk
 from .findings import Finding
 from .random_batch import Size, random_batch
@@ -63,7 +64,10 @@ def check_config(
 def _checks(
     cfg: Config, checkpoint: str | None, init: bool, size: Size | None, trust: bool
 ) -> Iterator[Finding]:
-    model = revert_sync_batchnorm(build_model(cfg, init))
+    try:
+        model = revert_sync_batchnorm(build_model(cfg if init else _without_files(cfg)))
+    except Exception as error:
+        raise Stop(f'{type(error).__name__}: {error}') from error
     names = f'{type(model).__name__} with {type(model.backbone).__name__}'
     millions = sum(p.numel() for p in model.parameters()) / 1e6
     yield Finding('model', False, f'{names}, {millions:.2f} M parameters')
@@ -79,26 +83,11 @@ def _checks(
     yield from _one_step(cfg, model, batch)
 
 
-def build_model(cfg: Config, init: bool = True) -> Any:
-    """Build the model as the host's runner does, not initialised yet.
-
-    Args:
-        cfg: The config; its ``default_scope`` must be set.
-        init: Keep the checkpoints that ``init_cfg`` names.
-
-    Raises:
-        Stop: If an argument is refused.
-    """
-    settings = copy.deepcopy(cfg.model)
-    if cfg.get('data_preprocessor'):
-        settings.setdefault('data_preprocessor', cfg.data_preprocessor)
-    if not init:
-        for _, node in pretrained_nodes(settings):
-            node['init_cfg'] = None
-    try:
-        return MODELS.build(settings)
-    except Exception as error:
-        raise Stop(f'{type(error).__name__}: {error}') from error
+def _without_files(cfg: Config) -> Config:
+    cfg = copy.deepcopy(cfg)
+    for _, node in pretrained_nodes(cfg.model):
+        node['init_cfg'] = None
+    return cfg
 
 
 def _sync_norms(cfg: Config) -> Iterator[Finding]:

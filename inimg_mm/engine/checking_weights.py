@@ -16,10 +16,8 @@ from inimg_mm.checkpoints.pretrained import Pretrained
 from inimg_mm.checkpoints.reading import BACKBONE, CheckpointError, read_state_dict
 from inimg_mm.models.backbones import Backbone
 
+from .building import ENOUGH, is_enough, whole_fit
 from .findings import Finding
-
-ENOUGH = 0.99
-"""Least share of a part's tensors that its file must fill."""
 
 
 def check_initialisation(
@@ -87,14 +85,13 @@ def _quiet() -> Iterator[None]:
 def check_fit(model: Any, checkpoint: str, trust: bool = False) -> Finding:
     """Look whether a checkpoint fills the whole model."""
     try:
-        state = read_state_dict(checkpoint, '', trust)
+        fit, _ = whole_fit(model, checkpoint, trust)
+        alone = match(model.backbone.state_dict(), read_state_dict(checkpoint, '', trust))
     except CheckpointError as error:
         return Finding('checkpoint', True, str(error))
-    fit = match(model.state_dict(), state)
-    if fit.share >= ENOUGH:
+    if is_enough(fit):
         return Finding('checkpoint', False, f'{checkpoint}: {fit}')
-    backbone = match(model.backbone.state_dict(), state)
-    if backbone.share >= ENOUGH:
+    if is_enough(alone):
         return Finding(
             'checkpoint',
             True,

@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import set_random_seed
 
 from inimg_mm.checkpoints.reading import read_state_dict
 
+from .building import build_model
 from .launch import UsageError, evaluate, train
 from .report import METRICS
 
@@ -148,10 +148,9 @@ def _train(settings: dict[str, Any], folder: Path, first: bool) -> None:
 
 
 def _save_initial(cfg: Config, path: str) -> None:
-    with DefaultScope.overwrite_default_scope(cfg.default_scope):
-        set_random_seed(cfg.randomness.seed)
-        model = MODELS.build(cfg.model)
-        model.init_weights()
+    set_random_seed(cfg.randomness.seed)
+    model = build_model(cfg)
+    model.init_weights()
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     torch.save({'state_dict': model.state_dict()}, path)
 

@@ -20,6 +20,8 @@ from mmengine.runner import Runner, find_latest_checkpoint
 from inimg_mm.checkpoints.reading import local_file, read_file
 from inimg_mm.datasets import own_data
 
+from .building import build_model, is_enough, whole_fit
+
 HOST_EXTRAS = {'mmdet': 'mm', 'mmpretrain': 'mm', 'mmpose': 'pose', 'mmseg': 'seg'}
 """The extra of this package that installs each host."""
 
@@ -115,6 +117,8 @@ def train(
     start = cfg.get('load_from') or (cfg.get('resume') and find_latest_checkpoint(cfg.work_dir))
     if start:
         check_checkpoint(start, trust)
+    if start and not cfg.get('resume'):
+        check_fit(cfg, start, trust, heads=False)
     check_data(cfg, ('train_dataloader', 'val_dataloader'))
     _build_runner(cfg, launcher).train()
 
@@ -143,6 +147,7 @@ def evaluate(
         CheckpointError: If the checkpoint is missing, damaged, or would run code.
     """
     check_checkpoint(checkpoint, trust)
+    check_fit(cfg, checkpoint, trust)
     cfg.resume, cfg.load_from = False, checkpoint
     check_data(cfg, ('test_dataloader',))
     if show_dir is not None:
@@ -162,6 +167,28 @@ def check_checkpoint(source: str, trust: bool = False) -> None:
     """
     with local_file(source) as path:
         read_file(path, trust)
+
+
+def check_fit(cfg: Config, checkpoint: str, trust: bool = False, heads: bool = True) -> None:
+    """Refuse a checkpoint of another model, of which mmengine loads what it can and warns.
+
+    Args:
+        cfg: Config of the model.
+        checkpoint: File or URL.
+        trust: Unpickle whatever is in the file.
+        heads: Whether all must fit, or the backbone is enough, as for training on other classes.
+
+    Raises:
+        UsageError: If too little fits.
+    """
+    fit, backbone = whole_fit(build_model(cfg), checkpoint, trust)
+    if is_enough(fit) or (not heads and is_enough(backbone)):
+        return
+    raise UsageError(
+        f'{checkpoint} is not of the model in this config: {fit}. '
+        'A backbone alone, or one that gets gates, is loaded by '
+        "model.backbone.init_cfg=dict(type='inimg_mm.Pretrained', …)"
+    )
 
 
 def check_data(cfg: Config, loaders: Sequence[str]) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mmengine.config import Config
-from mmengine.registry import MODELS, DefaultScope
 
+from .building import build_model
 from .launch import UsageError
 
 METRICS = {
@@ -58,8 +58,7 @@ def summarise(work_dir: str | Path) -> Row:
         raise UsageError(f'there is no {metrics_file}: tools/test.py … --out {metrics_file} makes it')
     found = json.loads(metrics_file.read_text())
     cfg = Config.fromfile(configs[0])
-    with DefaultScope.overwrite_default_scope(cfg.default_scope):
-        model = MODELS.build(cfg.model)
+    model = build_model(cfg)
     depth = cfg.model.backbone.get('depth')
     return Row(
         name=configs[0].stem,

@@ -154,13 +154,19 @@ class Backbone(BaseModule):
 def _checked_loading(init_cfg: dict | list[dict] | None) -> dict | list[dict] | None:
     """Send every ``Pretrained`` through the initialiser of this package, which says what it loaded.
 
-    mmengine's own fills whatever fits by accident of name and shape, and goes on.
+    mmengine's own fills whatever fits by accident of name and shape, and goes on. In a list,
+    Pretrained is applied last, as mmengine does with its own.
     """
     if isinstance(init_cfg, list | tuple):
-        return [_checked_loading(cfg) for cfg in init_cfg]  # type: ignore[misc]
-    if isinstance(init_cfg, dict) and init_cfg.get('type') in ('Pretrained', PretrainedInit):
+        checked = [_checked_loading(cfg) for cfg in init_cfg]
+        return sorted(checked, key=_is_pretrained)  # type: ignore[arg-type]
+    if isinstance(init_cfg, dict) and _is_pretrained(init_cfg):
         return {**init_cfg, 'type': 'inimg_mm.Pretrained'}
     return init_cfg
+
+
+def _is_pretrained(init_cfg: dict) -> bool:
+    return init_cfg.get('type') in ('Pretrained', 'inimg_mm.Pretrained', PretrainedInit)
 
 
 def per_stage(name: str, values: Sequence[Any], num_stages: int) -> tuple[Any, ...]:
