@@ -194,6 +194,12 @@ def test_infinite_loss():
     assert fault.check == 'step'
 
 
+def test_a_step_that_fails():
+    (fault,) = faults(load_config(DETECTOR, {'model.roi_head.bbox_head.in_channels': 128}))
+    assert 'goes no further: RuntimeError' in fault.text
+    assert 'mat1 and mat2' in fault.text
+
+
 def test_exit_status_and_words():
     command = [
         sys.executable,

@@ -1,6 +1,7 @@
 """Find the faults of a config before a training does: channels, weights, gradients, freezing, norms."""
 
 import copy
+import traceback
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -182,7 +183,11 @@ def _one_step(cfg: Config, model: Any, batch: dict[str, list]) -> Iterator[Findi
     wrapper = build_optim_wrapper(model, settings)
     model.train()
     data = model.data_preprocessor(batch, True)
-    loss, values = model.parse_losses(model(**data, mode='loss'))
+    try:
+        loss, values = model.parse_losses(model(**data, mode='loss'))
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        raise Stop(f'{type(error).__name__}: {error} ({place.filename}, line {place.lineno})') from error
     if not torch.isfinite(loss):
         bad = [name for name, value in values.items() if not torch.isfinite(value).all()]
         yield Finding('step', True, f'the loss is {loss.item()}: {", ".join(bad)}')
