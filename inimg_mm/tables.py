@@ -22,8 +22,9 @@ GATES = {
 def zoo_table() -> str:
     """A row per backbone: what it is, what we compute, what was published."""
     rows = [
-        '| name | config | parameters, M | multiply-adds at 224, G | top-1 in the paper, % | paper |',
-        '| --- | --- | ---: | ---: | ---: | --- |',
+        '| name | config | parameters, M | multiply-adds at 224, G | top-1 in the paper, % | paper '
+        "| COCO box / mask AP in SCNet's paper, % |",
+        '| --- | --- | ---: | ---: | ---: | --- | --- |',
     ]
     for name, model in zoo.MODELS.items():
         size = measure(name)
@@ -34,8 +35,10 @@ def zoo_table() -> str:
             else model.paper
         )
         top1 = f'{model.top1:.2f}'.rstrip('0').rstrip('.') if model.top1 else ''
+        coco = f'{model.box_ap} / {model.mask_ap}' if model.box_ap else ''
         rows.append(
-            f'| {name} | `{options}` | {size.params / 1e6:.2f} | {size.macs / 1e9:.3f} | {top1} | {paper} |'
+            f'| {name} | `{options}` | {size.params / 1e6:.2f} | {size.macs / 1e9:.3f} | {top1} | {paper} '
+            f'| {coco} |'
         )
     return '\n'.join(rows)
 

@@ -29,6 +29,8 @@ class Model:
         gmacs: The paper's multiply-adds at 224x224, in G.
         top1: The paper's ImageNet top-1 accuracy, single crop 224x224, in %.
         weights: Where the authors keep their ImageNet weights (not fetched, not checked here).
+        box_ap: COCO val2017 box AP of Faster R-CNN with FPN, 1x, in %, in SCNet's paper.
+        mask_ap: COCO val2017 mask AP of Mask R-CNN with FPN, 1x, in %, in SCNet's paper.
     """
 
     config: dict[str, Any] = field(repr=False)
@@ -37,6 +39,8 @@ class Model:
     gmacs: float | None = None
     top1: float | None = None
     weights: str | None = None
+    box_ap: float | None = None
+    mask_ap: float | None = None
 
 
 def _config(family: str, depth: int, **options: Any) -> dict[str, Any]:
@@ -60,8 +64,8 @@ NEXT = dict(groups=32, base_width=4)
 MODELS: dict[str, Model] = {
     'resnet18': Model(_config('ResNet', 18), RESNET, 11_689_512, 1.8),
     'resnet34': Model(_config('ResNet', 34), RESNET, 21_797_672, 3.6),
-    'resnet50': Model(_config('ResNet', 50), RESNET, 25_557_032, 3.8, 75.3),
-    'resnet101': Model(_config('ResNet', 101), RESNET, 44_549_160, 7.6, 76.4),
+    'resnet50': Model(_config('ResNet', 50), RESNET, 25_557_032, 3.8, 75.3, box_ap=37.6, mask_ap=35.0),
+    'resnet101': Model(_config('ResNet', 101), RESNET, 44_549_160, 7.6, 76.4, box_ap=39.9, mask_ap=36.7),
     'resnet152': Model(_config('ResNet', 152), RESNET, 60_192_808, 11.3, 77.0),
     'resnet50_v1d': Model(_config('ResNet', 50, **V1D), BAG_OF_TRICKS, 25_576_264, 4.3, 77.16),
     'resnet101_v1d': Model(_config('ResNet', 101, **V1D), BAG_OF_TRICKS, 44_568_392),
@@ -81,7 +85,9 @@ MODELS: dict[str, Model] = {
     'ini_resnet50_d': _inner_imaging(streams=2, filters=((2, 1),), fold=None),
     'ini_resnet50_da': _inner_imaging(streams=2, filters=((1, 1), (2, 1)), fold=None),
     'ini_resnet50_daf': _inner_imaging(streams=2, filters=((1, 1), (2, 1), (3, 3)), fold=16),
-    'scnet50': Model(_config('SCNet', 50), SCNET, 25_564_584, 3.95, 77.8, f'{AUTHORS}/scnet50-dc6a7e87.pth'),
+    'scnet50': Model(
+        _config('SCNet', 50), SCNET, 25_564_584, 3.95, 77.8, f'{AUTHORS}/scnet50-dc6a7e87.pth', 40.8, 37.2
+    ),
     'scnet50_v1d': Model(
         _config('SCNet', 50, **V1D, avd=True),
         SCNET,
@@ -89,9 +95,11 @@ MODELS: dict[str, Model] = {
         4.71,
         80.47,
         f'{AUTHORS}/scnet50_v1d-4109d1e1.pth',
+        41.8,
+        38.5,
     ),
     'scnet101': Model(
-        _config('SCNet', 101), SCNET, 44_565_416, 7.21, 78.9, f'{AUTHORS}/scnet101-44c5b751.pth'
+        _config('SCNet', 101), SCNET, 44_565_416, 7.21, 78.9, f'{AUTHORS}/scnet101-44c5b751.pth', 42.0, 38.4
     ),
     'scnet101_v1d': Model(_config('SCNet', 101, **V1D, avd=True, stem_channels=128), SCNET, 44_689_192),
     'scnext50': Model(_config('SCNet', 50, groups=32, base_width=2), SCNET, 25_044_008),
