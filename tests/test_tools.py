@@ -103,7 +103,8 @@ def test_train_test_and_draw(folder, config, tmp_path):
     assert report.METRICS.keys() & json.loads(metrics.read_text()).keys()
 
     row = report.summarise(tmp_path / 'w')
-    assert row.backbone.endswith('-18')
+    backbone = engine.load_config(config).model.backbone
+    assert row.backbone == f'{backbone.type.removeprefix("inimg_mm.")}-{backbone.depth}'
     assert 0 < row.backbone_params <= row.params
     assert row.seconds > 0
     sheet = tmp_path / 'sheet.png'
