@@ -7,7 +7,7 @@ import torch
 
 from inimg_mm.engine import UsageError, evaluate, load_config, train
 from inimg_mm.engine.building import build_model
-from inimg_mm.engine.launch import check_fit
+from inimg_mm.engine.preflight import check_fit
 
 pytest.importorskip('mmpretrain', reason='the config is of mmpretrain (extra mm)')
 

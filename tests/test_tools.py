@@ -13,8 +13,10 @@ import pytest
 pytest.importorskip('mmdet', reason='the tools launch the hosts (extra mm)')
 pytest.importorskip('mmpretrain', reason='the tools launch the hosts (extra mm)')
 
+from mmengine.config import Config
+
 from inimg_mm import engine
-from inimg_mm.engine import cli, launch, report
+from inimg_mm.engine import cli, launch, report, switches
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / 'tools'
@@ -234,14 +236,14 @@ def test_mmpretrain_loaders_get_the_hosts_defaults():
     ],
 )
 def test_show_dir_goes_to_the_hosts_hook(scope, folder_key, tmp_path):
-    cfg = launch.Config(
+    cfg = Config(
         dict(
             default_scope=scope,
             default_hooks=dict(visualization=dict(type='Mine')),
             visualizer=dict(type='V'),
         )
     )
-    launch._draw_to(cfg, tmp_path / 'a' / 'b')
+    switches.draw_to(cfg, tmp_path / 'a' / 'b')
     assert (tmp_path / 'a' / 'b').is_dir()
     assert cfg.default_hooks.visualization.type == 'Mine'
     assert cfg.visualizer.type == 'V'
@@ -252,13 +254,13 @@ def test_show_dir_goes_to_the_hosts_hook(scope, folder_key, tmp_path):
 
 
 def test_amp_takes_the_plain_wrappers_place(monkeypatch):
-    monkeypatch.setattr(launch, 'get_device', lambda: 'cuda')
+    monkeypatch.setattr(switches, 'get_device', lambda: 'cuda')
     cfg = engine.load_config(CONFIGS[DETECTOR])
-    launch._use_amp(cfg)
+    switches.use_amp(cfg)
     assert (cfg.optim_wrapper.type, cfg.optim_wrapper.loss_scale) == ('AmpOptimWrapper', 'dynamic')
     cfg.optim_wrapper.type = 'OtherWrapper'
     with pytest.raises(engine.UsageError, match='OtherWrapper'):
-        launch._use_amp(cfg)
+        switches.use_amp(cfg)
 
 
 def test_training_seconds_add_up(tmp_path):

@@ -9,7 +9,9 @@ from typing import Any
 
 from mmengine.config import Config, DictAction
 
-from .launch import LAUNCHERS, OWN_DATA_OPTIONS, UsageError, load_config
+from .configs import OWN_DATA_OPTIONS, load_config
+from .distributed import LAUNCHERS
+from .errors import UsageError
 
 
 class KeyValues(DictAction):

@@ -15,7 +15,8 @@ from mmengine.runner import set_random_seed
 from inimg_mm.checkpoints.reading import read_state_dict
 
 from .building import build_model
-from .launch import UsageError, evaluate, train
+from .errors import UsageError
+from .launch import evaluate, train
 from .report import METRICS
 
 PLAIN = 'none'

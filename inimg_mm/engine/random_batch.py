@@ -8,7 +8,7 @@ import torch
 from mmengine.config import Config
 from mmengine.structures import InstanceData, PixelData
 
-from .launch import UsageError
+from .errors import UsageError
 
 Size = tuple[int, int]
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from mmengine.config import Config
 
 from .building import build_model
-from .launch import UsageError
+from .errors import UsageError
 
 METRICS = {
     'coco/bbox_mAP': 'box mAP',

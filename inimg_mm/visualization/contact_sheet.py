@@ -13,7 +13,7 @@ from mmengine.registry import DATASETS, FUNCTIONS, MODELS, init_default_scope
 from mmengine.runner import load_checkpoint
 from PIL import Image, ImageDraw
 
-from inimg_mm.engine.launch import check_checkpoint, check_data
+from inimg_mm.engine.preflight import check_checkpoint, check_data
 
 from .drawing import Instance, draw, font
 

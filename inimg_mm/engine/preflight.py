@@ -1,0 +1,69 @@
+"""What is looked at before a run begins: the checkpoint that it reads, and its data."""
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from mmengine.config import Config
+
+from inimg_mm.checkpoints.reading import local_file, read_file
+
+from .building import build_model, is_enough, whole_fit
+from .errors import UsageError
+
+
+def check_checkpoint(source: str, trust: bool = False) -> None:
+    """Read a checkpoint safely before mmengine reads it, which unpickles what it cannot read otherwise.
+
+    Args:
+        source: File or URL.
+        trust: Accept a file that needs unpickling.
+
+    Raises:
+        CheckpointError: If it is missing, damaged, or would run code.
+    """
+    with local_file(source) as path:
+        read_file(path, trust)
+
+
+def check_fit(cfg: Config, checkpoint: str, trust: bool = False, heads: bool = True) -> None:
+    """Refuse a checkpoint of another model, of which mmengine loads what it can and warns.
+
+    Args:
+        cfg: Config of the model.
+        checkpoint: File or URL.
+        trust: Unpickle whatever is in the file.
+        heads: Whether all must fit, or the backbone is enough, as for training on other classes.
+
+    Raises:
+        UsageError: If too little fits.
+    """
+    fit, backbone = whole_fit(build_model(cfg), checkpoint, trust)
+    if is_enough(fit) or (not heads and is_enough(backbone)):
+        return
+    raise UsageError(
+        f'{checkpoint} is not of the model in this config: {fit}. '
+        'A backbone alone, or one that gets gates, is loaded by '
+        "model.backbone.init_cfg=dict(type='inimg_mm.Pretrained', …)"
+    )
+
+
+def check_data(cfg: Config, loaders: Sequence[str]) -> None:
+    """Raise a :class:`UsageError` if a folder or annotation file of the loaders' data is not there."""
+    for loader in loaders:
+        for dataset in _datasets((cfg.get(loader) or {}).get('dataset')):
+            root = dataset.get('data_root') or ''
+            for path in (root, os.path.join(root, dataset.get('ann_file') or '')):
+                if path and '://' not in path and not os.path.exists(path):
+                    hint = ' (tools/make_demo_data.py makes it)' if 'data/demo' in path else ''
+                    raise UsageError(f'the {loader} reads {path}, which is not there{hint}')
+
+
+def _datasets(node: Any) -> Iterator[dict[str, Any]]:
+    """The innermost datasets, behind wrappers that have a ``dataset`` or ``datasets``."""
+    if isinstance(node, list | tuple):
+        for child in node:
+            yield from _datasets(child)
+    elif isinstance(node, dict):
+        inner = node.get('dataset') or node.get('datasets')
+        yield from _datasets(inner) if inner else [node]
