@@ -1,0 +1,3 @@
+# CMPE-SE-ResNet-50 (1x1 pair view) for COCO, warm-started from a plain ResNet-50.
+_base_ = 'coco_warm-r50.py'
+backbone = dict(type='inimg_mm.CMPESEResNet', attention=dict(type='CMPESE', view='pair_1x1'))

@@ -1,0 +1,8 @@
+# CMPE-SE-ResNet-50 (1x1 pair view) as mmpose's heads read it, warm-started from a plain ResNet-50's ImageNet weights.
+backbone = dict(
+    type='inimg_mm.CMPESEResNet',
+    depth=50,
+    attention=dict(type='CMPESE', view='pair_1x1'),
+    out_indices=(3,),
+    init_cfg=dict(type='inimg_mm.Pretrained', checkpoint='torchvision://resnet50', warm_start=True),
+)

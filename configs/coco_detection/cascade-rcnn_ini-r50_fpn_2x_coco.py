@@ -1,0 +1,9 @@
+# Cascade R-CNN with Inner-Imaging-ResNet-50 (D+A+F) and FPN on COCO, 2x, warm-started.
+_base_ = [
+    'mmdet::_base_/models/cascade-rcnn_r50_fpn.py',
+    'mmdet::_base_/datasets/coco_detection.py',
+    'mmdet::_base_/schedules/schedule_2x.py',
+    'mmdet::_base_/default_runtime.py',
+    '../_base_/backbones/coco_ini-r50.py',
+]
+model = dict(backbone=dict(_delete_=True, **_base_.backbone))

@@ -1,0 +1,6 @@
+# Faster R-CNN with CMPE-SE-ResNet-50 (double FC) and FPN on COCO, 1x, warm-started.
+_base_ = [
+    'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
+    '../_base_/backbones/coco_cmpese-r50-double-fc.py',
+]
+model = dict(backbone=dict(_delete_=True, **_base_.backbone))

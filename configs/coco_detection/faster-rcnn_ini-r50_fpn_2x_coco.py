@@ -1,0 +1,6 @@
+# Faster R-CNN with Inner-Imaging-ResNet-50 (D+A+F) and FPN on COCO, 2x, warm-started.
+_base_ = [
+    'mmdet::faster_rcnn/faster-rcnn_r50_fpn_2x_coco.py',
+    '../_base_/backbones/coco_ini-r50.py',
+]
+model = dict(backbone=dict(_delete_=True, **_base_.backbone))

@@ -1,0 +1,6 @@
+# RetinaNet with SCNet-50 and FPN on COCO, 2x.
+_base_ = [
+    'mmdet::retinanet/retinanet_r50_fpn_2x_coco.py',
+    '../_base_/backbones/coco_scnet50.py',
+]
+model = dict(backbone=dict(_delete_=True, **_base_.backbone))

@@ -1,0 +1,9 @@
+# Cascade Mask R-CNN with SCNet-101 and FPN on COCO, 2x.
+_base_ = [
+    'mmdet::_base_/models/cascade-mask-rcnn_r50_fpn.py',
+    'mmdet::_base_/datasets/coco_instance.py',
+    'mmdet::_base_/schedules/schedule_2x.py',
+    'mmdet::_base_/default_runtime.py',
+    '../_base_/backbones/coco_scnet101.py',
+]
+model = dict(backbone=dict(_delete_=True, **_base_.backbone))

@@ -1,0 +1,12 @@
+# Inner-Imaging-ResNet-50 (D: residual and shortcut) on ImageNet.
+# The paper's settings on ImageNet are not known to us: the host's 100 epochs of SGD.
+_base_ = 'mmpretrain::resnet/resnet50_8xb32_in1k.py'
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='inimg_mm.InnerImagingResNet',
+        depth=50,
+        out_indices=(3,),
+        attention=dict(type='InnerImaging', streams=2, filters=((2, 1),), fold=None),
+    )
+)

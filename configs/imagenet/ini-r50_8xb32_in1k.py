@@ -1,0 +1,12 @@
+# Inner-Imaging-ResNet-50 (D+A+F: and the folded image) on ImageNet.
+# The paper's settings on ImageNet are not known to us: the host's 100 epochs of SGD.
+_base_ = 'mmpretrain::resnet/resnet50_8xb32_in1k.py'
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='inimg_mm.InnerImagingResNet',
+        depth=50,
+        out_indices=(3,),
+        attention=dict(type='InnerImaging', streams=2, filters=((1, 1), (2, 1), (3, 3)), fold=16),
+    )
+)

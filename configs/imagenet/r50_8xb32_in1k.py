@@ -1,0 +1,3 @@
+# Plain ResNet-50 on ImageNet, the host's 100 epochs of SGD.
+_base_ = 'mmpretrain::resnet/resnet50_8xb32_in1k.py'
+model = dict(backbone=dict(_delete_=True, type='inimg_mm.ResNet', depth=50, out_indices=(3,)))

@@ -1,0 +1,9 @@
+# SE-ResNet-50 on ImageNet.
+# The paper's 100 epochs at batch 1024; with less than 32 GPUs, --auto-scale-lr scales the learning rate.
+_base_ = [
+    'mmpretrain::_base_/models/resnet50.py',
+    'mmpretrain::_base_/datasets/imagenet_bs32.py',
+    '../_base_/schedules/imagenet_bs1024.py',
+    'mmpretrain::_base_/default_runtime.py',
+]
+model = dict(backbone=dict(_delete_=True, type='inimg_mm.SEResNet', depth=50, out_indices=(3,)))
