@@ -87,6 +87,7 @@ def test_contracts_hold(package_copy):
     [
         ('models.backbones.resnet', 'import mmdet', 'mmdet'),
         ('models.backbones.resnet', 'def f():\n    from mmpose import apis', 'mmpose'),
+        ('models.backbones.resnet', 'from inimg_mm.models import heads', 'inimg_mm.models.heads'),
         ('models.backbones.stems', 'from mmcv.ops import nms', 'mmcv.ops'),
         ('models.attention.base', 'from inimg_mm import zoo', 'inimg_mm.zoo'),
         (

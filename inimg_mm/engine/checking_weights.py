@@ -47,7 +47,7 @@ def check_initialisation(
 def _loaded_alone(part: Any, init_cfg: dict[str, Any], trust: bool) -> tuple[Fit, dict[str, Tensor]]:
     """What fits a part, and what it holds when only that has been loaded."""
     options = {key: value for key, value in init_cfg.items() if key != 'type'}
-    if isinstance(part, Backbone) or init_cfg['type'] != 'Pretrained':
+    if isinstance(part, Backbone) or _is_ours(init_cfg['type']):
         part = copy.deepcopy(part)
         part.init_cfg = None
         with _quiet():
@@ -109,9 +109,18 @@ def check_fit(model: Any, checkpoint: str, trust: bool = False) -> Finding:
 def _pretrained(node: dict[str, Any]) -> dict[str, Any]:
     listed = node.get('init_cfg')
     for cfg in listed if isinstance(listed, list | tuple) else [listed]:
-        if cfg and str(cfg.get('type')).split('.')[-1] == 'Pretrained':
+        if cfg and _name(cfg.get('type')) in ('Pretrained', 'PretrainedInit'):
             return cfg
     return {}
+
+
+def _name(kind: Any) -> str:
+    """The name of a type, which is a class in a pure Python config, without its module."""
+    return getattr(kind, '__name__', str(kind)).split('.')[-1]
+
+
+def _is_ours(kind: Any) -> bool:
+    return kind is Pretrained or str(kind).startswith('inimg_mm.')
 
 
 def pretrained_nodes(settings: Any) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -1,5 +1,5 @@
-"""Gates and backbones; importing this package registers them."""
+"""Gates, backbones and heads; importing this package registers them."""
 
-from . import attention, backbones
+from . import attention, backbones, heads
 
-__all__ = ['attention', 'backbones']
+__all__ = ['attention', 'backbones', 'heads']

@@ -2,7 +2,6 @@
 backbone = dict(
     type='inimg_mm.SCNet',
     depth=50,
-    norm_cfg=dict(type='BN'),
     init_cfg=dict(
         type='inimg_mm.Pretrained',
         checkpoint='https://backseason.oss-cn-beijing.aliyuncs.com/scnet/scnet50-dc6a7e87.pth',

@@ -1,10 +1,11 @@
 """What every backbone has: stages, outputs, freezing, and the metadata that says so."""
 
+import re
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-from mmengine.model import BaseModule, PretrainedInit
+from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -166,7 +167,9 @@ def _checked_loading(init_cfg: dict | list[dict] | None) -> dict | list[dict] | 
 
 
 def _is_pretrained(init_cfg: dict) -> bool:
-    return init_cfg.get('type') in ('Pretrained', 'inimg_mm.Pretrained', PretrainedInit)
+    kind = init_cfg.get('type')
+    name = f'{kind.__module__}.{kind.__name__}' if isinstance(kind, type) else str(kind)
+    return bool(re.fullmatch(r'Pretrained|(mmengine|inimg_mm)\.(.*\.)?Pretrained(Init)?', name))
 
 
 def per_stage(name: str, values: Sequence[Any], num_stages: int) -> tuple[Any, ...]:

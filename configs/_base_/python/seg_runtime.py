@@ -1,0 +1,20 @@
+# What mmseg's models run in; see runtimes/mmseg.py. mmseg's name as default scope tells the tools whose config it is.
+from mmengine.runner import LogProcessor
+from mmengine.visualization import LocalVisBackend
+from mmseg.models import SegTTAModel
+from mmseg.visualization import SegLocalVisualizer
+
+default_scope = 'mmseg'
+env_cfg = dict(
+    cudnn_benchmark=True,
+    mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
+    dist_cfg=dict(backend='nccl'),
+)
+sync_bn = 'torch'
+vis_backends = [dict(type=LocalVisBackend)]
+visualizer = dict(type=SegLocalVisualizer, vis_backends=vis_backends, name='visualizer')
+log_processor = dict(type=LogProcessor, by_epoch=False)
+log_level = 'INFO'
+load_from = None
+resume = False
+tta_model = dict(type=SegTTAModel)

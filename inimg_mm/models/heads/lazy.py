@@ -1,0 +1,29 @@
+"""The registered names of the heads; building one imports its host."""
+
+from typing import Any
+
+from torch import nn
+
+from inimg_mm.registry import MODELS
+
+
+@MODELS.register_module('FCNSkipHead')
+def fcn_skip_head(**options: Any) -> nn.Module:
+    """The head of ``decode_head=dict(type='inimg_mm.FCNSkipHead')`` in a model of mmseg.
+
+    Args:
+        **options: See :class:`inimg_mm.models.heads.fcn_skip.FCNSkipHead`.
+
+    Raises:
+        ImportError: If mmseg is not installed.
+        ValueError: If an option is out of its range or cannot be honoured; the message names the choices.
+    """
+    try:
+        import mmseg.models  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            f"inimg_mm.FCNSkipHead is a head of mmseg (pip install 'inimg-mm[seg]'): {error}"
+        ) from error
+    from .fcn_skip import FCNSkipHead
+
+    return FCNSkipHead(**options)
