@@ -6,11 +6,15 @@ their ``locations`` on the first look-up. Nothing is ever registered in a host's
 registry: mmdet has a detector and mmpose a backbone called ``SCNet``.
 """
 
+from mmengine.registry import FUNCTIONS as ROOT_FUNCTIONS
+from mmengine.registry import HOOKS as ROOT_HOOKS
 from mmengine.registry import MODELS as ROOT_MODELS
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as ROOT_OPTIM_WRAPPER_CONSTRUCTORS
+from mmengine.registry import STRATEGIES as ROOT_STRATEGIES
 from mmengine.registry import WEIGHT_INITIALIZERS as ROOT_WEIGHT_INITIALIZERS
 from mmengine.registry import Registry
 
-__all__ = ['MODELS', 'WEIGHT_INITIALIZERS']
+__all__ = ['FUNCTIONS', 'HOOKS', 'MODELS', 'OPTIM_WRAPPER_CONSTRUCTORS', 'WEIGHT_INITIALIZERS']
 
 MODELS = Registry('model', parent=ROOT_MODELS, scope='inimg_mm', locations=['inimg_mm.models'])
 WEIGHT_INITIALIZERS = Registry(
@@ -18,4 +22,17 @@ WEIGHT_INITIALIZERS = Registry(
     parent=ROOT_WEIGHT_INITIALIZERS,
     scope='inimg_mm',
     locations=['inimg_mm.checkpoints'],
+)
+OPTIM_WRAPPER_CONSTRUCTORS = Registry(
+    'optimizer wrapper constructor',
+    parent=ROOT_OPTIM_WRAPPER_CONSTRUCTORS,
+    scope='inimg_mm',
+    locations=['inimg_mm.engine.layer_decay'],
+)
+FUNCTIONS = Registry(
+    'function', parent=ROOT_FUNCTIONS, scope='inimg_mm', locations=['inimg_mm.engine.sharding']
+)
+HOOKS = Registry('hook', parent=ROOT_HOOKS, scope='inimg_mm', locations=['inimg_mm.engine.hooks'])
+STRATEGIES = Registry(
+    'strategy', parent=ROOT_STRATEGIES, scope='inimg_mm', locations=['inimg_mm.engine.sharding']
 )

@@ -33,6 +33,10 @@ class CheckpointError(ValueError):
     """A file that cannot be read or does not fit; the message is for the user."""
 
 
+class RefusedError(CheckpointError):
+    """A file that would run code when it is read."""
+
+
 def read_file(path: str | Path, trust: bool = False) -> Any:
     """Read a ``.pth`` or ``.safetensors`` file on the CPU.
 
@@ -44,7 +48,8 @@ def read_file(path: str | Path, trust: bool = False) -> Any:
         trust: Unpickle whatever is in the file.
 
     Raises:
-        CheckpointError: If the file is missing, truncated, no checkpoint, or needs unpickling.
+        RefusedError: If it needs unpickling.
+        CheckpointError: If it is missing, truncated, or no checkpoint.
     """
     path = Path(path)
     if not path.is_file():
@@ -63,7 +68,7 @@ def read_file(path: str | Path, trust: bool = False) -> Any:
     except UnpicklingError as error:
         blocked = re.search(r'(?:GLOBAL|function) ([\w.]+)', str(error))
         if blocked and not trust:
-            raise CheckpointError(
+            raise RefusedError(
                 f'{path} is refused: it holds more than tensors ({blocked[1]}), and reading that runs code '
                 "which the file's author chose. If you know who made it, --trust (in a config: trust=True) "
                 'reads it all the same'

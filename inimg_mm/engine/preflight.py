@@ -51,7 +51,7 @@ def check_fit(cfg: Config, checkpoint: str, trust: bool = False, heads: bool = T
 def check_data(cfg: Config, loaders: Sequence[str]) -> None:
     """Raise a :class:`UsageError` if a folder or annotation file of the loaders' data is not there."""
     for loader in loaders:
-        for dataset in _datasets((cfg.get(loader) or {}).get('dataset')):
+        for dataset in datasets_of((cfg.get(loader) or {}).get('dataset')):
             root = dataset.get('data_root') or ''
             for path in (root, os.path.join(root, dataset.get('ann_file') or '')):
                 if path and '://' not in path and not os.path.exists(path):
@@ -59,11 +59,11 @@ def check_data(cfg: Config, loaders: Sequence[str]) -> None:
                     raise UsageError(f'the {loader} reads {path}, which is not there{hint}')
 
 
-def _datasets(node: Any) -> Iterator[dict[str, Any]]:
+def datasets_of(node: Any) -> Iterator[dict[str, Any]]:
     """The innermost datasets, behind wrappers that have a ``dataset`` or ``datasets``."""
     if isinstance(node, list | tuple):
         for child in node:
-            yield from _datasets(child)
+            yield from datasets_of(child)
     elif isinstance(node, dict):
         inner = node.get('dataset') or node.get('datasets')
-        yield from _datasets(inner) if inner else [node]
+        yield from datasets_of(inner) if inner else [node]

@@ -1,0 +1,40 @@
+"""Image files that are cut off, which decoders fill with grey and say nothing."""
+
+from pathlib import Path
+
+PNG = b'\x89PNG\r\n\x1a\n'
+JPEG = b'\xff\xd8'
+WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
+"""JPEG markers that no length follows."""
+SCAN, END = 0xDA, b'\xff\xd9'
+
+
+def why_broken(path: str | Path) -> str | None:
+    """What is wrong with an image file as a whole, or None. What is in its pixels only a decoder sees.
+
+    Empty files, and PNG and JPEG files whose end is missing, are found.
+    """
+    content = Path(path).read_bytes()
+    if not content:
+        return 'the file is empty'
+    if content.startswith(PNG) and b'IEND' not in content[-64:] and b'IEND' not in content:
+        return 'the PNG is cut off'
+    if content.startswith(JPEG) and content.find(END, _scan(content)) < 0:
+        return 'the JPEG is cut off'
+    return None
+
+
+def _scan(content: bytes) -> int:
+    """Where the pixels of a JPEG begin, behind headers that may hold a whole small JPEG; else its end."""
+    place = len(JPEG)
+    while place + 4 <= len(content) and content[place] == 0xFF:
+        marker = content[place + 1]
+        if marker == SCAN:
+            return place
+        if marker == 0xFF:  # padding
+            place += 1
+        else:
+            place += (
+                2 if marker in WITHOUT_LENGTH else 2 + int.from_bytes(content[place + 2 : place + 4], 'big')
+            )
+    return len(content)

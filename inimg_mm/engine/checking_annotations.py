@@ -1,0 +1,105 @@
+"""Annotation files are looked through before a run, so that what is broken has a name."""
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.logging import print_log
+
+from inimg_mm.datasets.annotations import (
+    AnnotationError,
+    Content,
+    find_broken,
+    read_annotations,
+    without,
+    write_annotations,
+)
+
+from .preflight import datasets_of
+
+CLEANED = 'annotations'
+"""Folder in the work folder for annotation files without what is broken."""
+
+
+def check_annotations(cfg: Config, loaders: Sequence[str], skip: int = 0) -> None:
+    """Look through the annotation files of a config's loaders.
+
+    Files in COCO format are looked through entry by entry, other JSON files are parsed, and lists of
+    images with class numbers are read; what else there is, is the host's.
+
+    Args:
+        cfg: The config. With ``skip``, a training set with broken annotations is read from a copy in the
+            work folder that lacks them; the file itself stays as it is.
+        loaders: Names of the loaders.
+        skip: How many annotations of a training file may be left out. Validation data is never cut.
+
+    Raises:
+        AnnotationError: If a file cannot be read, or more is broken.
+    """
+    masks = any(node.get('with_mask') for node in _nodes(cfg.to_dict()))
+    for loader in loaders:
+        for dataset in datasets_of((cfg.get(loader) or {}).get('dataset')):
+            path = os.path.join(dataset.get('data_root') or '', dataset.get('ann_file') or '')
+            if os.path.isfile(path):
+                _check(dataset, Path(path), masks, skip if loader == 'train_dataloader' else 0, cfg.work_dir)
+
+
+def check_file(path: Path, masks: bool, skip: int = 0) -> Content | None:
+    """Look through a JSON file of annotations.
+
+    Args:
+        path: The file.
+        masks: Whether its masks are used.
+        skip: How many annotations may be broken.
+
+    Returns:
+        What it has without the broken ones; None if it has none.
+
+    Raises:
+        AnnotationError: If it cannot be read, or more is broken.
+    """
+    content = read_annotations(path)
+    try:
+        broken = find_broken(content, masks)
+    except AnnotationError as error:
+        raise AnnotationError(f'the annotation file {path} is broken: {error}') from error
+    if len(broken) > skip:
+        more = f' (and {len(broken) - 1} more)' if len(broken) > 1 else ''
+        limit = f'; skip_corrupt is {skip}' if skip else ''
+        raise AnnotationError(f'in {path}, {broken[0].reason}{more}{limit}')
+    for number, (_, _, reason) in enumerate(broken, start=1):
+        print_log(f'left out ({number} of up to {skip}) of {path}: {reason}', 'current', logging.WARNING)
+    return without(content, broken) if broken else None
+
+
+def _check(dataset: Any, path: Path, masks: bool, skip: int, work_dir: str) -> None:
+    kind = dataset.get('type')
+    if path.suffix == '.txt' and getattr(kind, '__name__', kind) in ('CustomDataset', 'ImageNet'):
+        _check_class_list(path, dataset.get('with_label', True))
+    if path.suffix != '.json' or (cleaned := check_file(path, masks, skip)) is None:
+        return
+    copy = Path(work_dir, CLEANED, path.name).absolute()
+    write_annotations(cleaned, copy)
+    dataset['ann_file'] = str(copy)
+
+
+def _check_class_list(path: Path, with_label: bool) -> None:
+    """mmpretrain's text files: a name a line, with the number of its class."""
+    for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), start=1):
+        name, _, label = line.strip().rpartition(' ')
+        if with_label and not (name and label.isdecimal()):
+            raise AnnotationError(
+                f'line {number} of {path} is not a name and the number of a class: {line[:80]!r}'
+            )
+
+
+def _nodes(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        yield value
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for child in value:
+            yield from _nodes(child)

@@ -1,0 +1,16 @@
+"""Hooks that a config names ``type='inimg_mm.…'``, under any launcher."""
+
+from .corrupt_data import CorruptDataHook
+from .exact_resume import ExactResumeHook
+from .guarded_loading import CorruptDataError
+from .safe_checkpoint import CheckpointNotSavedError, SafeCheckpointHook
+from .save_predictions import SavePredictionsHook
+
+__all__ = [
+    'CheckpointNotSavedError',
+    'CorruptDataError',
+    'CorruptDataHook',
+    'ExactResumeHook',
+    'SafeCheckpointHook',
+    'SavePredictionsHook',
+]

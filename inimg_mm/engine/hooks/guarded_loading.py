@@ -1,0 +1,145 @@
+"""Samples that cannot be made, by the name of their file."""
+
+import re
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from inimg_mm.datasets.image_files import why_broken
+
+from ..errors import UsageError
+from .skipped_files import SkippedFiles
+
+ATTEMPTS = 100
+"""How many other samples are tried in the place of a corrupt one."""
+
+WRAPPED = ('dataset', 'datasets', '_dataset')
+"""Where wrappers of datasets have what they wrap."""
+
+
+class CorruptDataError(UsageError):
+    """A sample cannot be made; the message names its file.
+
+    torch raises an exception of a worker process again with the worker's whole traceback as its message:
+    of that, the sentence is kept.
+    """
+
+    def __init__(self, message: str) -> None:
+        from_worker = re.search(rf'{type(self).__name__}: (.*)', message)
+        super().__init__(from_worker[1] if from_worker else message)
+
+
+class GuardedLoading:
+    """Takes the place of a dataset's ``prepare_data``.
+
+    Args:
+        dataset: The dataset, one of mmengine's kind.
+        tolerated: Where corrupt files are entered whose samples are replaced by others, chosen by the
+            index. Default: the first one is an error.
+    """
+
+    def __init__(self, dataset: Any, tolerated: SkippedFiles | None = None) -> None:
+        self.dataset, self.tolerated = dataset, tolerated
+        self._looked_at: set[int] = set()
+
+    def __call__(self, index: Any) -> Any:
+        wanted = index
+        for attempt in range(ATTEMPTS):
+            try:
+                return self._prepare(index)
+            except (CorruptDataError, MemoryError):
+                raise
+            except Exception as error:
+                name, reason = self._describe(index, error)
+                if self.tolerated is None or not isinstance(wanted, int | np.integer):
+                    raise CorruptDataError(f'{name} {reason}') from error
+                if not self.tolerated.admit(name, reason):
+                    limit, path = self.tolerated.limit, self.tolerated.path
+                    raise CorruptDataError(
+                        f'{name} {reason}; skip_corrupt is {limit}'
+                        + (f', and as many were left out before (see {path})' if limit else '')
+                    ) from error
+                index = int(np.random.default_rng([int(wanted), attempt]).integers(len(self.dataset)))
+        raise CorruptDataError(f'in the place of sample {wanted}, {ATTEMPTS} others are corrupt too')
+
+    def _prepare(self, index: Any) -> Any:
+        if isinstance(index, int | np.integer) and int(index) not in self._looked_at:
+            for path in _files(self.dataset.get_data_info(index)).values():
+                if reason := why_broken_if_local(path):
+                    raise _BrokenFile(path, reason)
+            self._looked_at.add(int(index))
+        return type(self.dataset).prepare_data(self.dataset, index)
+
+    def _describe(self, index: Any, error: Exception) -> tuple[str, str]:
+        """The name of the file that a sample fails for, and what is said of it."""
+        try:
+            info = self.dataset.get_data_info(index)
+        except Exception:
+            info = {}
+        files = _files(info)
+        source = getattr(self.dataset, 'ann_file', None) or type(self.dataset).__name__
+        where = f'(image id {info["img_id"]} of {source})' if 'img_id' in info else f'(of {source})'
+        if isinstance(error, _BrokenFile):
+            return error.path, f'{where} is corrupt: {error.reason}'
+        step = _failing_step(error)
+        name = files.get('seg_map_path') if 'Annotation' in step else None
+        name = name or files.get('img_path') or f'sample {index}'
+        message = ' '.join(str(error).split())[:300]
+        return name, f'{where} cannot be loaded: {step} fails with {type(error).__name__}: {message}'
+
+
+class _BrokenFile(Exception):
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path, self.reason = path, reason
+
+
+def guard(dataset: Any, tolerated: SkippedFiles | None = None) -> int:
+    """Guard a dataset and those that it wraps.
+
+    Returns:
+        How many have a loading to guard: those of mmengine's kind.
+    """
+    guarded = 0
+    for one in with_wrapped(dataset):
+        if hasattr(type(one), 'prepare_data'):
+            one.prepare_data = GuardedLoading(one, tolerated)
+            guarded += 1
+    return guarded
+
+
+def why_broken_if_local(path: str) -> str | None:
+    """See :func:`inimg_mm.datasets.image_files.why_broken`; a file of another backend is not looked at."""
+    try:
+        return why_broken(path)
+    except OSError:
+        return None  # the loader says what it is
+
+
+def with_wrapped(dataset: Any) -> Iterator[Any]:
+    """A dataset and those that it wraps, from the outside in."""
+    if isinstance(dataset, list | tuple):
+        for one in dataset:
+            yield from with_wrapped(one)
+    elif dataset is not None and hasattr(dataset, '__dict__'):
+        yield dataset
+        for name in WRAPPED:
+            yield from with_wrapped(vars(dataset).get(name))
+
+
+def _files(info: Any) -> dict[str, str]:
+    """The image and the class map of a sample, as far as they are files."""
+    keys = ('img_path', 'seg_map_path')
+    return {key: info[key] for key in keys if isinstance(info, dict) and isinstance(info.get(key), str)}
+
+
+def _failing_step(error: Exception) -> str:
+    """The class of the transform that raised an error, or of what else did."""
+    steps = [
+        type(frame.f_locals['self']).__name__
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+        if 'self' in frame.f_locals and hasattr(frame.f_locals['self'], 'transform')
+    ]
+    return steps[-1] if steps else 'its loading'
