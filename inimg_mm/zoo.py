@@ -28,7 +28,8 @@ class Model:
             (torchvision's, timm's or the authors') counts them.
         gmacs: The paper's multiply-adds at 224x224, in G.
         top1: The paper's ImageNet top-1 accuracy, single crop 224x224, in %.
-        weights: Where the authors keep their ImageNet weights (not fetched, not checked here).
+        weights: Where ImageNet weights are published: the authors', for SE mmpretrain's (not fetched, not
+            checked here).
         box_ap: COCO val2017 box AP of Faster R-CNN with FPN, 1x, in %, in SCNet's paper.
         mask_ap: COCO val2017 mask AP of Mask R-CNN with FPN, 1x, in %, in SCNet's paper.
     """
@@ -58,6 +59,7 @@ def _inner_imaging(**options: Any) -> Model:
 
 
 AUTHORS = 'https://backseason.oss-cn-beijing.aliyuncs.com/scnet'
+MMPRETRAIN = 'https://mmassets.onedl.ai/mmclassification/v0/se-resnet'
 V1D = dict(deep_stem=True, avg_down=True)
 NEXT = dict(groups=32, base_width=4)
 
@@ -73,8 +75,22 @@ MODELS: dict[str, Model] = {
     'resnext101_32x4d': Model(_config('ResNet', 101, **NEXT), RESNEXT, 44_177_704, 8.0, 78.8),
     'seresnet18': Model(_config('SEResNet', 18), SENET),
     'seresnet34': Model(_config('SEResNet', 34), SENET),
-    'seresnet50': Model(_config('SEResNet', 50), SENET, 28_088_024, 3.87, 76.71),
-    'seresnet101': Model(_config('SEResNet', 101), SENET, 49_326_872, 7.60, 77.62),
+    'seresnet50': Model(
+        _config('SEResNet', 50),
+        SENET,
+        28_088_024,
+        3.87,
+        76.71,
+        f'{MMPRETRAIN}/se-resnet50_batch256_imagenet_20200804-ae206104.pth',
+    ),
+    'seresnet101': Model(
+        _config('SEResNet', 101),
+        SENET,
+        49_326_872,
+        7.60,
+        77.62,
+        f'{MMPRETRAIN}/se-resnet101_batch256_imagenet_20200804-ba5b51d4.pth',
+    ),
     'seresnet152': Model(_config('SEResNet', 152), SENET, 66_821_848, 11.32, 78.43),
     'seresnext50_32x4d': Model(_config('SEResNeXt', 50), SENET, 27_559_896, 4.25, 78.90),
     'seresnext101_32x4d': Model(_config('SEResNeXt', 101), SENET, 48_955_416, 8.00, 79.30),

@@ -133,7 +133,7 @@ class Pretrained:
         names = zoo_fits(layouts.to_native(state))
         text += f' The file fits {", ".join(names)};' if names else ' It fits no model of the zoo either;'
         wanted = [(name, url) for name in zoo_fits(module.state_dict()) if (url := zoo.get(name).weights)]
-        published = ''.join(f" (the authors' for {name}: {url})" for name, url in wanted)
+        published = ''.join(f' (published for {name}: {url})' for name, url in wanted)
         return f'{text} give the weights of this net{published}, or init_cfg=None'
 
 
