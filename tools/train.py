@@ -19,10 +19,39 @@ def main() -> None:
         help='go on from this checkpoint; without a value from the newest of the work folder, if any',
     )
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision (needs an accelerator)')
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help="scale the learning rate from the config's auto_scale_lr.base_batch_size to the real batch",
+    )
+    parser.add_argument(
+        '--compile',
+        nargs='?',
+        const=True,
+        default=False,
+        metavar='BACKEND',
+        help="compile the training step with torch.compile; default backend: the config's, or inductor",
+    )
+    parser.add_argument(
+        '--skip-corrupt',
+        type=int,
+        default=0,
+        metavar='N',
+        help='leave out up to N corrupt images and N broken annotations of the training data; default: none',
+    )
     add_launcher(parser)
     args = parser.parse_args()
     with mistakes_in_one_line():
-        train(read_config(args), args.resume, args.amp, args.launcher, args.trust)
+        train(
+            read_config(args),
+            args.resume,
+            args.amp,
+            args.launcher,
+            args.trust,
+            auto_scale_lr=args.auto_scale_lr,
+            compiler=args.compile,
+            skip_corrupt=args.skip_corrupt,
+        )
 
 
 if __name__ == '__main__':

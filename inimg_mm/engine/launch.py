@@ -8,13 +8,17 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.registry import RUNNERS
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import Runner
 
 from .configs import HOST_EXTRAS, OWN_DATA_OPTIONS, load_config
-from .distributed import LAUNCHERS, join_over_gloo
+from .checking_annotations import check_annotations
+from .distributed import LAUNCHERS, join, without_shards
 from .errors import UsageError
+from .files import check_folder
 from .preflight import check_checkpoint, check_data, check_fit
-from .switches import draw_to, use_amp
+from .resuming import starting_point
+from .safekeeping import name_corrupt_data, resume_exactly, save_safely
+from .switches import draw_to, save_predictions_to, scale_lr, use_amp, use_compiler
 
 __all__ = [
     'HOST_EXTRAS',
@@ -36,8 +40,13 @@ def train(
     amp: bool = False,
     launcher: str = 'none',
     trust: bool = False,
+    auto_scale_lr: bool = False,
+    compiler: str | bool = False,
+    skip_corrupt: int = 0,
 ) -> None:
     """Train a config.
+
+    What :mod:`inimg_mm.engine.safekeeping` adds to it loses nothing: exact resuming, safe checkpoints.
 
     Args:
         cfg: From :func:`load_config`; changed in place.
@@ -45,24 +54,41 @@ def train(
             else the checkpoint to go on from.
         amp: Train with automatic mixed precision.
         launcher: What started this process: 'none', 'pytorch', 'slurm' or 'mpi'. Without an
-            accelerator 'pytorch' trains over gloo.
+            accelerator the processes talk over gloo.
         trust: Accept a checkpoint to go on from that needs unpickling.
+        auto_scale_lr: Scale the learning rate from ``auto_scale_lr.base_batch_size`` of the config to
+            the batch of all processes together.
+        compiler: Compile the training step: with this backend, or True for the config's or torch's own.
+        skip_corrupt: How many corrupt files, and how many broken annotations of each file, the training
+            leaves out.
 
     Raises:
-        UsageError: If the data is missing, or the device cannot do what is asked.
+        UsageError: If the data is missing, the work folder cannot be written into, or the device or the
+            config cannot do what is asked.
+        AnnotationError: If an annotation file cannot be read or has broken entries.
         CheckpointError: If a checkpoint is missing, damaged, or would run code.
     """
     if amp:
         use_amp(cfg)
+    if auto_scale_lr:
+        scale_lr(cfg)
+    if compiler:
+        use_compiler(cfg, compiler if isinstance(compiler, str) else None)
     if resume is not None:
         cfg.resume, cfg.load_from = True, None if resume == 'auto' else resume
-    start = cfg.get('load_from') or (cfg.get('resume') and find_latest_checkpoint(cfg.work_dir))
-    if start:
-        check_checkpoint(start, trust)
+    check_folder(cfg.work_dir)
+    start = starting_point(cfg, trust)
     if start and not cfg.get('resume'):
         check_fit(cfg, start, trust, heads=False)
     check_data(cfg, ('train_dataloader', 'val_dataloader'))
-    build_runner(cfg, launcher).train()
+    skip_corrupt = name_corrupt_data(cfg, skip_corrupt)
+    check_annotations(cfg, ('train_dataloader', 'val_dataloader'), skip_corrupt)
+    resume_exactly(cfg)
+    save_safely(cfg)
+    runner = build_runner(cfg, launcher)
+    if start:
+        runner._load_from = start
+    runner.train()
 
 
 def evaluate(
@@ -71,6 +97,7 @@ def evaluate(
     show_dir: str | Path | None = None,
     launcher: str = 'none',
     trust: bool = False,
+    predictions: str | Path | None = None,
 ) -> dict[str, float]:
     """Test a checkpoint.
 
@@ -80,20 +107,29 @@ def evaluate(
         show_dir: Folder for pictures with the predictions drawn; made if it is missing.
         launcher: As in :func:`train`.
         trust: Accept a checkpoint that needs unpickling.
+        predictions: File for what the model predicts, see :mod:`inimg_mm.engine.predictions`; its
+            folder is made.
 
     Returns:
         The metrics by name.
 
     Raises:
-        UsageError: If the data is missing, or the host draws no pictures.
+        UsageError: If the data is missing, the host draws no pictures, or the predictions cannot be
+            written.
         CheckpointError: If the checkpoint is missing, damaged, or would run code.
     """
     check_checkpoint(checkpoint, trust)
     check_fit(cfg, checkpoint, trust)
     cfg.resume, cfg.load_from = False, checkpoint
     check_data(cfg, ('test_dataloader',))
+    name_corrupt_data(cfg)
+    check_annotations(cfg, ('test_dataloader',))
     if show_dir is not None:
         draw_to(cfg, Path(show_dir).absolute())
+    if predictions is not None:
+        save_predictions_to(cfg, Path(predictions))
+    if launcher == 'none':
+        without_shards(cfg)
     return build_runner(cfg, launcher).test()
 
 
@@ -102,8 +138,7 @@ def build_runner(cfg: Config, launcher: str) -> Runner:
     cfg.launcher = launcher
     if cfg.default_scope == 'mmpretrain':
         _fill_in_mmpretrain_loaders(cfg)
-    if launcher != 'none' and get_device() == 'cpu':
-        join_over_gloo(cfg)
+    join(cfg)
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 

@@ -1,17 +1,21 @@
 """Command-line switches that a config has lines for: each writes those lines."""
 
+import platform
 from pathlib import Path
 
+import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 
+from .distributed import strategy_name
 from .errors import UsageError
+from .files import check_output
 
 AMP_DEVICES = ('cuda', 'npu', 'mlu', 'musa')
 
 
 def use_amp(cfg: Config) -> None:
-    """Switch mixed precision on."""
+    """Train in mixed precision."""
     if get_device() not in AMP_DEVICES:
         raise UsageError(f'--amp needs an accelerator ({", ".join(AMP_DEVICES)}), and this machine has none')
     wrapper = cfg.optim_wrapper
@@ -19,6 +23,74 @@ def use_amp(cfg: Config) -> None:
         raise UsageError(f'--amp takes the place of OptimWrapper, and the config has a {wrapper.type}')
     wrapper.type = 'AmpOptimWrapper'
     wrapper.setdefault('loss_scale', 'dynamic')
+
+
+def scale_lr(cfg: Config) -> None:
+    """Scale the learning rate with the batch of all processes together."""
+    settings = cfg.get('auto_scale_lr') or {}
+    if not settings.get('base_batch_size'):
+        raise UsageError(
+            '--auto-scale-lr needs the batch size that the learning rate is meant for: '
+            'auto_scale_lr=dict(base_batch_size=…) in the config'
+        )
+    if strategy_name(cfg) == 'DeepSpeedStrategy':
+        raise UsageError('--auto-scale-lr does nothing under DeepSpeedStrategy: set optimizer.lr itself')
+    settings['enable'] = True
+    cfg.auto_scale_lr = settings
+
+
+def use_compiler(cfg: Config, backend: str | None = None) -> None:
+    """Compile the training step.
+
+    Args:
+        cfg: Changed in place; its ``compile`` may hold further arguments of ``torch.compile``.
+        backend: A backend of ``torch.compile``. Default: the config's, or torch's own ('inductor').
+
+    Raises:
+        UsageError: If that cannot work, and why.
+    """
+    if cfg.get('runner_type') == 'FlexibleRunner':
+        raise UsageError(
+            "--compile does nothing in a FlexibleRunner, which does not read the config's compile"
+        )
+    settings = cfg.compile if isinstance(cfg.get('compile'), dict) else {}
+    backend = backend or settings.get('backend', 'inductor')
+    try:
+        torch._dynamo.eval_frame.check_if_dynamo_supported()
+    except RuntimeError as error:
+        raise UsageError(
+            f'--compile does not work with torch {torch.__version__} on Python {platform.python_version()}: '
+            f'{error}'
+        ) from error
+    backends = torch._dynamo.list_backends(exclude_tags=())
+    if backend not in backends:
+        raise UsageError(f'--compile has no backend {backend!r}; choose from {backends}')
+    if backend == 'inductor':
+        _check_inductor()
+    cfg.compile = {**settings, 'backend': backend}
+
+
+def _check_inductor() -> None:
+    """Look for what torch's own compiler writes code for: a C++ compiler on a CPU, Triton on a GPU."""
+    if get_device() == 'cpu':
+        from torch._inductor.cpp_builder import get_cpp_compiler
+        from torch._inductor.exc import InvalidCxxCompiler
+
+        try:
+            get_cpp_compiler()
+        except InvalidCxxCompiler as error:
+            raise UsageError(
+                '--compile needs a C++ compiler on a CPU, and there is none (CXX names one); '
+                '--compile aot_eager needs none, and is no faster'
+            ) from error
+    elif get_device() == 'cuda':
+        from torch.utils._triton import has_triton
+
+        if not has_triton():
+            raise UsageError(
+                '--compile needs Triton and a GPU of compute capability 7.0 or more, '
+                'which are not both here; --compile cudagraphs does without'
+            )
 
 
 def draw_to(cfg: Config, folder: Path) -> None:
@@ -45,3 +117,9 @@ def draw_to(cfg: Config, folder: Path) -> None:
             'visualizer': visualizers.get(scope, {}),
         }
     )
+
+
+def save_predictions_to(cfg: Config, path: Path) -> None:
+    """Have the predictions on the test set written to a file, see :mod:`inimg_mm.engine.predictions`."""
+    hook = dict(type='inimg_mm.SavePredictionsHook', out=str(check_output(path)))
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
