@@ -1,9 +1,11 @@
 """Packaging of inimg-mm. Versions are pinned in requirements.txt, which tools/install.sh reads."""
 
 import runpy
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 
@@ -23,6 +25,51 @@ EXTRAS = {
     'dev': ['coverage', 'hypothesis', 'import-linter', 'mypy', 'pytest', 'pytest-xdist', 'ruff'],
 }
 
+CARRIED = {'configs': ('.md', '.py', '.yml'), 'tools': ('.py', '.sh')}
+"""The files beside the package that a wheel and a source distribution carry, by folder."""
+
+
+class BuildWithConfigs(build_py):
+    """Put ``configs/`` and ``tools/`` into a wheel, where the mm packages have theirs: ``.mim/``.
+
+    An editable installation needs no copy: it finds those of its checkout.
+    """
+
+    def run(self):
+        """Copy the package, then the files beside it and the index of the configs."""
+        super().run()
+        if self.editable_mode:
+            return
+        shutil.rmtree(Path(self._index()).parent, ignore_errors=True)  # of an earlier build
+        for source, target in self._carried().items():
+            self.mkpath(str(Path(target).parent))
+            self.copy_file(source, target)
+        # in the source tree the index stands in configs/, and its paths begin there
+        index = (ROOT / 'configs' / 'model-index.yml').read_text()
+        Path(self._index()).write_text(index.replace('\n- ', '\n- configs/'))
+
+    def get_source_files(self):
+        """Name the files of a source distribution, from which a wheel can be built."""
+        return super().get_source_files() + ([] if self.editable_mode else list(self._carried()))
+
+    def get_outputs(self, include_bytecode=1):
+        """Name the files that are installed."""
+        own = [] if self.editable_mode else [*self._carried().values(), self._index()]
+        return super().get_outputs(include_bytecode) + own
+
+    def _index(self):
+        return str(Path(self.build_lib, 'inimg_mm', '.mim', 'model-index.yml'))
+
+    def _carried(self):
+        """Where each file goes."""
+        return {
+            str(path.relative_to(ROOT)): str(Path(self.build_lib, 'inimg_mm', '.mim', path.relative_to(ROOT)))
+            for folder, suffixes in CARRIED.items()
+            for path in sorted((ROOT / folder).rglob('*'))
+            if path.suffix in suffixes and '__pycache__' not in path.parts
+        }
+
+
 if __name__ == '__main__':
     setup(
         name='inimg-mm',
@@ -31,6 +78,7 @@ if __name__ == '__main__':
         license='Apache-2.0',
         license_files=['LICENSE'],
         python_requires='>=3.10,<3.13',
+        cmdclass={'build_py': BuildWithConfigs},
         packages=find_packages(include=['inimg_mm', 'inimg_mm.*']),
         package_data={'inimg_mm': ['py.typed']},
         install_requires=CORE,

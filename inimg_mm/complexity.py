@@ -1,5 +1,6 @@
 """Parameters and operations of a backbone."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -40,19 +41,26 @@ def measure(name: str, image_size: int = 224, num_classes: int = 1000, **overrid
     Raises:
         ValueError: If the name is unknown or an argument cannot be honoured.
     """
+    with FakeTensorMode():
+        backbone = zoo.build(name, **overrides).eval()
+        head = nn.Linear(backbone.out_channels[-1], num_classes) if num_classes else nn.Identity()
+        image = torch.empty(1, 3, image_size, image_size)
+        return count(nn.ModuleList([backbone, head]), lambda: head(backbone(image)[-1].mean((2, 3))))
+
+
+def count(net: nn.Module, run: Callable[[], object]) -> Complexity:
+    """Count what ``run`` does with the parts of ``net``, and the parameters of all of it."""
     norms = 0
 
     def count_norm(module: nn.Module, args: tuple[Tensor], output: Tensor) -> None:
         nonlocal norms
         norms += 2 * output.numel()
 
-    with FakeTensorMode():
-        backbone = zoo.build(name, **overrides).eval()
-        for module in filter(is_norm, backbone.modules()):
-            module.register_forward_hook(count_norm)
-        head = nn.Linear(backbone.out_channels[-1], num_classes) if num_classes else nn.Identity()
+    handles = [module.register_forward_hook(count_norm) for module in net.modules() if is_norm(module)]
+    try:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            features = backbone(torch.empty(1, 3, image_size, image_size))[-1]
-            head(features.mean((2, 3)))
-    params = sum(p.numel() for module in (backbone, head) for p in module.parameters())
-    return Complexity(params, counter.get_total_flops() // 2, norms)
+            run()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return Complexity(sum(p.numel() for p in net.parameters()), counter.get_total_flops() // 2, norms)

@@ -1,9 +1,9 @@
 """Markdown tables of the zoo, and the places in a README that hold them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from inimg_mm import zoo
+from inimg_mm import catalogue, zoo
 from inimg_mm.complexity import measure
 
 GATES = {
@@ -60,17 +60,40 @@ def gate_table() -> str:
     return '\n'.join(rows)
 
 
-TABLES: dict[str, Callable[[], str]] = {'zoo': zoo_table, 'gates': gate_table}
+def config_table(task: str) -> str:
+    """A row per config of a task, from its metafile: what it is, what we count, what was published.
+
+    Raises:
+        CatalogueError: If there are no configs of the task.
+    """
+    rows = [
+        '| config | model | backbone | schedule | parameters, M | multiply-adds, G | of an image, W x H '
+        "| papers' figure | train |",
+        '| --- | --- | --- | --- | ---: | ---: | --- | --- | --- |',
+    ]
+    for entry in catalogue.find(f'{task}/*'):
+        rows.append(
+            f'| [{entry.name}]({entry.path.name}) | {entry.model} | {entry.backbone} '
+            f'| {entry.length:,} {entry.unit}, batch {entry.batch} | {entry.params / 1e6:.2f} '
+            f'| {entry.macs / 1e9:.2f} | {entry.size} | {entry.figure} '
+            f'| `python tools/train.py configs/{entry.id}.py` |'
+        )
+    return '\n'.join(rows)
 
 
-def fill(text: str) -> str:
+Tables = Mapping[str, Callable[[], str]]
+TABLES: Tables = {'zoo': zoo_table, 'gates': gate_table}
+"""The tables of the backbones. A task's README has one, 'configs'."""
+
+
+def fill(text: str, tables: Tables = TABLES) -> str:
     """Replace what stands between ``<!-- NAME -->`` and ``<!-- end NAME -->`` by each table.
 
     Raises:
         ValueError: If ``text`` has no such place for any table.
     """
     found = False
-    for name, table in TABLES.items():
+    for name, table in tables.items():
         begin, end = f'<!-- {name} -->', f'<!-- end {name} -->'
         if begin in text and end in text:
             head, rest = text.split(begin, 1)
@@ -78,12 +101,12 @@ def fill(text: str) -> str:
             found = True
     if not found:
         raise ValueError(
-            f'no place for a table; write <!-- NAME --> and <!-- end NAME -->, NAME of {list(TABLES)}'
+            f'no place for a table; write <!-- NAME --> and <!-- end NAME -->, NAME of {list(tables)}'
         )
     return text
 
 
-def fill_file(path: Path) -> bool:
+def fill_file(path: Path, tables: Tables = TABLES) -> bool:
     """Bring the tables in a Markdown file up to date.
 
     Returns:
@@ -93,7 +116,7 @@ def fill_file(path: Path) -> bool:
         ValueError: If the file has no place for a table.
     """
     before = path.read_text()
-    after = fill(before)
+    after = fill(before, tables)
     if after != before:
         path.write_text(after)
     return after != before

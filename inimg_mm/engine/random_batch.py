@@ -64,6 +64,18 @@ def nodes(node: Any) -> Iterator[dict[str, Any]]:
             yield from nodes(child)
 
 
+def codec(cfg: Config) -> dict[str, Any]:
+    """The settings of a keypoint config's codec.
+
+    Raises:
+        UsageError: If the model has none with an input size.
+    """
+    for node in nodes([cfg.model, cfg.get('codec')]):
+        if 'input_size' in node:
+            return node
+    raise UsageError('the keypoint model has no codec with an input_size')
+
+
 def _num_classes(cfg: Config) -> int:
     """The least that a head of the model has: every class below it is known to all."""
     return min((node['num_classes'] for node in nodes(cfg.model) if 'num_classes' in node), default=2)
@@ -109,19 +121,17 @@ def _poses(cfg: Config, size: Size | None, batch_size: int) -> dict[str, list]:
     """mmpose's own dummies, with targets in the shape that the codec gives images of this size."""
     from mmpose.testing import get_packed_inputs
 
-    codec = next((node for node in nodes([cfg.model, cfg.get('codec')]) if 'input_size' in node), None)
-    if codec is None:
-        raise UsageError('the keypoint model has no codec with an input_size')
-    own = codec['input_size']
+    settings = codec(cfg)
+    own = settings['input_size']
     width, height = size or own
-    heatmap = codec.get('heatmap_size', own)
+    heatmap = settings.get('heatmap_size', own)
     return get_packed_inputs(
         batch_size,
         num_keypoints=cfg.model.head.out_channels,
         img_shape=(height, width),
         input_size=(width, height),
         heatmap_size=(width * heatmap[0] // own[0], height * heatmap[1] // own[1]),
-        simcc_split_ratio=codec.get('simcc_split_ratio', 2.0),
+        simcc_split_ratio=settings.get('simcc_split_ratio', 2.0),
     )
 
 

@@ -1,0 +1,64 @@
+"""``python -m inimg_mm``: what came with the package."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from inimg_mm import catalogue
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog='python -m inimg_mm', description='What came with the package.')
+    commands = parser.add_subparsers(dest='command', title='commands')
+    configs = commands.add_parser(
+        'configs', help='list the configs, or copy one to edit', description=_configs.__doc__
+    )
+    configs.add_argument(
+        'pattern',
+        nargs='?',
+        help='a glob over TASK/NAME, or a part of the task, name, host, model or backbone; default: all',
+    )
+    configs.add_argument(
+        '--copy',
+        nargs='+',
+        metavar=('NAME', 'DEST'),
+        help='write this config, complete in itself, to DEST: a file or folder; default: ./NAME.py',
+    )
+    configs.add_argument('--force', action='store_true', help='let --copy overwrite a file')
+    args = parser.parse_args(arguments)
+    if args.command is None:
+        parser.print_help()
+        return 0
+    if args.copy and (args.pattern or len(args.copy) > 2):
+        configs.error('--copy takes the NAME of one config and, at most, where to write it')
+    try:
+        _configs(args.pattern, args.copy, args.force)
+    except catalogue.CatalogueError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    return 0
+
+
+def _configs(pattern: str | None, copy: list[str] | None, force: bool) -> None:
+    """List the configs that came with the package, or copy one to edit.
+
+    Accuracies are the papers', not measured here. Multiply-adds are those of one test image.
+    """
+    if copy is None:
+        print(catalogue.listing(catalogue.find(pattern)))
+        return
+    entry = catalogue.get(copy[0])
+
+    from inimg_mm.engine.cli import mistakes_in_one_line
+    from inimg_mm.engine.copying import copy_config, next_steps
+
+    with mistakes_in_one_line():
+        path = copy_config(entry, Path(copy[1]) if len(copy) > 1 else Path(), force)
+    print(f'wrote {path}, which needs no other file of the package. Edit it, then:')
+    for step in next_steps(entry, path):
+        print(f'  {step}')
+
+
+if __name__ == '__main__':
+    sys.exit(main())
