@@ -8,8 +8,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from mmengine.dist import is_main_process
 
-from inimg_mm.engine import evaluate
+from inimg_mm.engine import UsageError, evaluate
 from inimg_mm.engine.cli import add_launcher, config_parser, mistakes_in_one_line, read_config
+from inimg_mm.engine.files import check_output, write_text
 
 
 def main() -> None:
@@ -17,13 +18,24 @@ def main() -> None:
     parser.add_argument('checkpoint', help='checkpoint file or URL')
     parser.add_argument('--show-dir', metavar='DIR', help='draw the predictions into this folder')
     parser.add_argument('--out', metavar='FILE.json', type=Path, help='write the metrics to this file')
+    parser.add_argument(
+        '--predictions',
+        metavar='FILE.json',
+        type=Path,
+        help='write what the model predicts to this file: boxes, masks and keypoints as COCO results, with '
+        'the images in FILE.images.json; classes with all scores; class maps as PNG files in FILE_maps/',
+    )
     add_launcher(parser)
     args = parser.parse_args()
     with mistakes_in_one_line():
-        metrics = evaluate(read_config(args), args.checkpoint, args.show_dir, args.launcher, args.trust)
-    if args.out and is_main_process():
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(metrics, indent=2, default=float) + '\n')
+        if args.out is not None:
+            args.out = check_output(args.out)
+            if args.predictions is not None and args.out == args.predictions.absolute():
+                raise UsageError('--out and --predictions name the same file')
+        cfg = read_config(args)
+        metrics = evaluate(cfg, args.checkpoint, args.show_dir, args.launcher, args.trust, args.predictions)
+        if args.out is not None and is_main_process():
+            write_text(args.out, [json.dumps(metrics, indent=2, default=float) + '\n'])
 
 
 if __name__ == '__main__':

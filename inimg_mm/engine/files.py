@@ -1,0 +1,63 @@
+"""Output files: whole or not at all, and refused before the work where they cannot be written."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from .errors import UsageError
+
+
+def check_output(path: str | Path) -> Path:
+    """Make the folder of a file that is to be written.
+
+    Returns:
+        The file's absolute path.
+
+    Raises:
+        UsageError: If the file cannot be written there.
+    """
+    path = Path(path).absolute()
+    if path.is_dir():
+        raise UsageError(f'{path} is a folder, and a file is to be written there')
+    check_folder(path.parent)
+    return path
+
+
+def check_folder(folder: str | Path) -> Path:
+    """Make a folder that files are to be written into.
+
+    Returns:
+        Its absolute path.
+
+    Raises:
+        UsageError: If it cannot be made or written into.
+    """
+    folder = Path(folder).absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f'cannot make the folder {folder}: {error.strerror or error}') from error
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f'cannot write into the folder {folder}')
+    return folder
+
+
+def write_text(path: Path, parts: Iterable[str]) -> None:
+    """Write a text beside its place, then rename it: the file is whole, or as it was.
+
+    Args:
+        path: The file; its folder exists.
+        parts: The text, piece by piece.
+
+    Raises:
+        UsageError: If it cannot be written.
+    """
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
+    try:
+        with temporary.open('w', encoding='utf-8') as file:
+            file.writelines(parts)
+        temporary.replace(path)
+    except OSError as error:
+        raise UsageError(f'cannot write {path}: {error.strerror or error}') from error
+    finally:
+        temporary.unlink(missing_ok=True)
