@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent
 
 # The mm packages exist twice, from OpenMMLab and from its maintained OneDL forks, in the same import
 # folders. An environment has one or the other, so the core names neither; the extras name the forks.
-CORE = ['numpy>=1.22', 'safetensors>=0.4', 'torch>=2.1']
+CORE = ['numpy>=1.22', 'pyyaml', 'safetensors>=0.4', 'torch>=2.1']
 MM = ['onedl-mmcv', 'onedl-mmengine', 'torchvision']
 
 EXTRAS = {

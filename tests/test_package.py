@@ -41,7 +41,7 @@ def test_import_is_light():
 
 
 def test_core_requirements_name_no_mm_package():
-    assert set(names(SETUP['CORE'])) == {'torch', 'numpy', 'safetensors'}
+    assert set(names(SETUP['CORE'])) == {'torch', 'numpy', 'pyyaml', 'safetensors'}
 
 
 def test_extras():

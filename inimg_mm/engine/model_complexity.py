@@ -91,10 +91,9 @@ def _run_two_stages(detector: Any, image: torch.Tensor) -> None:
         _run_heads(roi_head.mask_head, roi_head.mask_roi_extractor, limits.rcnn.max_per_img)
 
 
-def _run_heads(heads: nn.Module, extractors: nn.Module, boxes: int) -> None:
+def _run_heads(heads: Any, extractors: Any, boxes: int) -> None:
     """Run a head, or the head of each stage of a cascade, on the features of that many boxes."""
-    if not isinstance(heads, nn.ModuleList):
-        heads, extractors = nn.ModuleList([heads]), nn.ModuleList([extractors])
-    for head, extractor in zip(heads, extractors, strict=True):
+    cascade = isinstance(heads, nn.ModuleList)
+    for head, extractor in zip(heads, extractors, strict=True) if cascade else [(heads, extractors)]:
         height, width = extractor.roi_layers[0].output_size
         head(torch.empty(boxes, extractor.out_channels, height, width))
