@@ -6,6 +6,9 @@ their ``locations`` on the first look-up. Nothing is ever registered in a host's
 registry: mmdet has a detector and mmpose a backbone called ``SCNet``.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from mmengine.registry import FUNCTIONS as ROOT_FUNCTIONS
 from mmengine.registry import HOOKS as ROOT_HOOKS
 from mmengine.registry import MODELS as ROOT_MODELS
@@ -14,7 +17,15 @@ from mmengine.registry import STRATEGIES as ROOT_STRATEGIES
 from mmengine.registry import WEIGHT_INITIALIZERS as ROOT_WEIGHT_INITIALIZERS
 from mmengine.registry import Registry
 
-__all__ = ['FUNCTIONS', 'HOOKS', 'MODELS', 'OPTIM_WRAPPER_CONSTRUCTORS', 'WEIGHT_INITIALIZERS']
+__all__ = [
+    'FUNCTIONS',
+    'HOOKS',
+    'MODELS',
+    'OPTIM_WRAPPER_CONSTRUCTORS',
+    'STRATEGIES',
+    'WEIGHT_INITIALIZERS',
+    'type_name',
+]
 
 MODELS = Registry('model', parent=ROOT_MODELS, scope='inimg_mm', locations=['inimg_mm.models'])
 WEIGHT_INITIALIZERS = Registry(
@@ -36,3 +47,14 @@ HOOKS = Registry('hook', parent=ROOT_HOOKS, scope='inimg_mm', locations=['inimg_
 STRATEGIES = Registry(
     'strategy', parent=ROOT_STRATEGIES, scope='inimg_mm', locations=['inimg_mm.engine.sharding']
 )
+
+
+def type_name(node: Mapping[str, Any], default: str = '') -> str:
+    """What a config builds: 'SCNet' for 'inimg_mm.SCNet' and for the class, as pure Python configs have it.
+
+    Args:
+        node: A config with a ``type``.
+        default: The name where it has none.
+    """
+    kind = node.get('type', default)
+    return getattr(kind, '__name__', str(kind)).rpartition('.')[2]

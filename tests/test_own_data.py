@@ -12,6 +12,7 @@ from PIL import Image
 from inimg_mm.datasets import own_data
 
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs' / 'demo'
+PURE_PYTHON = CONFIGS.parent / 'coco_detection' / 'faster-rcnn_scnet50_fpn_1x_coco_python.py'
 SPLITS = {'train_dataloader': 'train', 'val_dataloader': 'val', 'test_dataloader': 'val'}
 
 
@@ -117,6 +118,17 @@ def named_labels(dataset):
 def transforms(cfg, loader, name):
     dataset = cfg[loader].dataset
     return [t for t in dataset.get('dataset', dataset).pipeline if t.type == name]
+
+
+def test_types_given_as_classes(boxes):
+    """As in a pure Python config, which takes no delta by ``_base_``."""
+    cfg = Config.fromfile(PURE_PYTHON)
+    own_data(cfg, str(boxes), image_scale=(64, 48), flip=0.25)
+    cfg.train_dataloader.dataset.filter_cfg.min_size = 0
+    dataset = build(cfg, 'train_dataloader')
+    assert dataset[0]['inputs'].shape == (3, 48, 64)
+    assert named_labels(dataset) == ['dog', 'cat']
+    assert [t.prob for t in dataset.pipeline.transforms if type(t).__name__ == 'RandomFlip'] == [0.25]
 
 
 def test_every_demo_config_is_tried():

@@ -14,6 +14,7 @@ pytest.importorskip('mmdet', reason='the tools launch the hosts (extra mm)')
 pytest.importorskip('mmpretrain', reason='the tools launch the hosts (extra mm)')
 
 from mmengine.config import Config
+from mmengine.optim import OptimWrapper
 
 from inimg_mm import engine
 from inimg_mm.engine import cli, launch, report, switches
@@ -253,9 +254,10 @@ def test_show_dir_goes_to_the_hosts_hook(scope, folder_key, tmp_path):
     assert node == str(tmp_path / 'a' / 'b')
 
 
-def test_amp_takes_the_plain_wrappers_place(monkeypatch):
+@pytest.mark.parametrize('kind', ['OptimWrapper', 'mmengine.OptimWrapper', OptimWrapper], ids=str)
+def test_amp_takes_the_plain_wrappers_place(monkeypatch, kind):
     monkeypatch.setattr(switches, 'get_device', lambda: 'cuda')
-    cfg = engine.load_config(CONFIGS[DETECTOR])
+    cfg = engine.load_config(CONFIGS[DETECTOR], {'optim_wrapper.type': kind})
     switches.use_amp(cfg)
     assert (cfg.optim_wrapper.type, cfg.optim_wrapper.loss_scale) == ('AmpOptimWrapper', 'dynamic')
     cfg.optim_wrapper.type = 'OtherWrapper'

@@ -5,6 +5,8 @@ from collections.abc import Iterator, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from inimg_mm.registry import type_name
+
 Node = MutableMapping[str, Any]
 
 SPLITS = {'train_dataloader': 'train', 'val_dataloader': 'val', 'test_dataloader': 'val'}
@@ -198,7 +200,7 @@ def _set_in_pipelines(
         for loader in loaders
         for dataset in datasets.get(loader, [])
         for transform in dataset['pipeline']
-        if transform['type'] == kind
+        if type_name(transform) == kind
     ]
     for transform in transforms:
         transform[key] = value

@@ -16,9 +16,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from inimg_mm.checkpoints.reading import BACKBONE
 from inimg_mm.models.backbones import Backbone
+from inimg_mm.registry import type_name
 
 from .building import build_model
-from .checking_weights import check_fit, check_initialisation, pretrained_nodes, walk
+from .checking_weights import check_fit, check_initialisation, pretrained_nodes, quiet, walk
 from .findings import Finding
 from .random_batch import Size, random_batch
 
@@ -94,7 +95,7 @@ def _without_files(cfg: Config) -> Config:
 def _sync_norms(cfg: Config) -> Iterator[Finding]:
     if get_device() != 'cpu':
         return
-    paths = [path for path, node in walk(cfg.model, 'model') if node.get('type') in SYNC_NORMS]
+    paths = [path for path, node in walk(cfg.model, 'model') if type_name(node) in SYNC_NORMS]
     if paths:
         yield Finding(
             'norms',
@@ -178,9 +179,10 @@ def _freezing(cfg: Config, model: Any) -> Finding:
 
 def _one_step(cfg: Config, model: Any, batch: dict[str, list]) -> Iterator[Finding]:
     settings = copy.deepcopy(cfg.get('optim_wrapper') or dict(optimizer=dict(type='SGD', lr=1e-3)))
-    if settings.get('type') == 'AmpOptimWrapper' and get_device() == 'cpu':
+    if type_name(settings) == 'AmpOptimWrapper' and get_device() == 'cpu':
         settings = {key: value for key, value in settings.items() if key not in AMP_KEYS}
-    wrapper = build_optim_wrapper(model, settings)
+    with quiet():
+        wrapper = build_optim_wrapper(model, settings)
     model.train()
     data = model.data_preprocessor(batch, True)
     try:

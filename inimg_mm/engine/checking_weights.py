@@ -15,6 +15,7 @@ from inimg_mm.checkpoints.fitting import Fit, grouped, match
 from inimg_mm.checkpoints.pretrained import Pretrained
 from inimg_mm.checkpoints.reading import BACKBONE, CheckpointError, read_state_dict
 from inimg_mm.models.backbones import Backbone
+from inimg_mm.registry import type_name
 
 from .building import ENOUGH, is_enough, whole_fit
 from .findings import Finding
@@ -31,7 +32,7 @@ def check_initialisation(
     try:
         for path, node in named:
             alone[path] = _loaded_alone(_part(model, path), _pretrained(node), trust)
-        with _quiet():
+        with quiet():
             model.init_weights()
     except (CheckpointError, ValueError, OSError) as error:
         yield Finding('weights', True, f'{path}: {error}', f'{path}.init_cfg=None to train from scratch')
@@ -50,7 +51,7 @@ def _loaded_alone(part: Any, init_cfg: dict[str, Any], trust: bool) -> tuple[Fit
     if isinstance(part, Backbone) or _is_ours(init_cfg['type']):
         part = copy.deepcopy(part)
         part.init_cfg = None
-        with _quiet():
+        with quiet():
             fit = Pretrained(**{**options, 'trust': trust or options.get('trust', False)})(part)
         return fit, {name: part.state_dict()[name] for name in fit.loaded}
     state = read_state_dict(options['checkpoint'], options.get('prefix') or '', trust)
@@ -71,7 +72,7 @@ def _kept(part: Any, path: str, fit: Fit, expected: dict[str, Tensor]) -> Findin
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without mmengine's line for every parameter."""
     logger = MMLogger.get_current_instance()
     level = logger.level
@@ -109,14 +110,9 @@ def check_fit(model: Any, checkpoint: str, trust: bool = False) -> Finding:
 def _pretrained(node: dict[str, Any]) -> dict[str, Any]:
     listed = node.get('init_cfg')
     for cfg in listed if isinstance(listed, list | tuple) else [listed]:
-        if cfg and _name(cfg.get('type')) in ('Pretrained', 'PretrainedInit'):
+        if cfg and type_name(cfg) in ('Pretrained', 'PretrainedInit'):
             return cfg
     return {}
-
-
-def _name(kind: Any) -> str:
-    """The name of a type, which is a class in a pure Python config, without its module."""
-    return getattr(kind, '__name__', str(kind)).split('.')[-1]
 
 
 def _is_ours(kind: Any) -> bool:

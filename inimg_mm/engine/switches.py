@@ -7,6 +7,8 @@ import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 
+from inimg_mm.registry import type_name
+
 from .distributed import strategy_name
 from .errors import UsageError
 from .files import check_output
@@ -19,7 +21,7 @@ def use_amp(cfg: Config) -> None:
     if get_device() not in AMP_DEVICES:
         raise UsageError(f'--amp needs an accelerator ({", ".join(AMP_DEVICES)}), and this machine has none')
     wrapper = cfg.optim_wrapper
-    if wrapper.get('type', 'OptimWrapper') not in ('OptimWrapper', 'AmpOptimWrapper'):
+    if type_name(wrapper, 'OptimWrapper') not in ('OptimWrapper', 'AmpOptimWrapper'):
         raise UsageError(f'--amp takes the place of OptimWrapper, and the config has a {wrapper.type}')
     wrapper.type = 'AmpOptimWrapper'
     wrapper.setdefault('loss_scale', 'dynamic')
