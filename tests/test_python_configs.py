@@ -29,26 +29,16 @@ BY_NAME = {'SE', 'CMPESE', 'InnerImaging', 'RoIAlign', 'nms'}
 def plain(node):
     """A config's values without how they are written: types by their last name, tuples as lists."""
     if isinstance(node, dict):
-        return {key: plain(value) for key, value in node.items() if key != '_scope_'}
-    if isinstance(node, list | tuple):
-        return [plain(value) for value in node]
-    return node
-
-
-def named(node):
-    """``plain``, with each type as the last part of its name."""
-    node = plain(node)
-    if isinstance(node, dict):
-        node = {key: named(value) for key, value in node.items()}
+        node = {key: plain(value) for key, value in node.items() if key != '_scope_'}
         if 'type' in node:
-            kind = node['type']
-            node['type'] = getattr(kind, '__name__', str(kind)).split('.')[-1]
-    return [named(value) for value in node] if isinstance(node, list) else node
+            node['type'] = getattr(node['type'], '__name__', str(node['type'])).split('.')[-1]
+        return node
+    return [plain(value) for value in node] if isinstance(node, list | tuple) else node
 
 
 def what_is_read(cfg):
     settings = {key: value for key, value in cfg.to_dict().items() if key in READ}
-    return {key: value for key, value in named(settings).items() if value is not None}
+    return {key: value for key, value in plain(settings).items() if value is not None}
 
 
 def need_host(path):
