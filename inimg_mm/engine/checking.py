@@ -21,9 +21,10 @@ from inimg_mm.registry import type_name
 from .building import build_model
 from .checking_weights import check_fit, check_initialisation, pretrained_nodes, quiet, walk
 from .findings import Finding
-from .random_batch import Size, random_batch
+from .random_batch import Size, nodes, random_batch
 
 AMP_KEYS = ('type', 'loss_scale', 'dtype', 'use_fsdp')
+FEW_BOXES = 16
 SYNC_NORMS = ('SyncBN', 'MMSyncBN', 'SyncBatchNorm')
 READERS = ('neck', 'head', 'decode_head', 'auxiliary_head', 'rpn_head', 'bbox_head', 'mask_head')
 """Parts of the hosts' models that read feature maps."""
@@ -53,6 +54,7 @@ def check_config(
         What was found, in the order of a training.
     """
     cfg = copy.deepcopy(cfg)
+    _sample_few_boxes(cfg)
     findings = list(_sync_norms(cfg))
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         try:
@@ -90,6 +92,14 @@ def _without_files(cfg: Config) -> Config:
     for _, node in pretrained_nodes(cfg.model):
         node['init_cfg'] = None
     return cfg
+
+
+def _sample_few_boxes(cfg: Config) -> None:
+    """Train the heads on fewer boxes of an image: on a CPU they are most of a detector's step."""
+    for node in nodes(cfg.model.get('train_cfg')):
+        sampler = node.get('sampler')
+        if isinstance(sampler, dict) and sampler.get('num', 0) > FEW_BOXES:
+            sampler['num'] = FEW_BOXES
 
 
 def _sync_norms(cfg: Config) -> Iterator[Finding]:
@@ -179,7 +189,8 @@ def _freezing(cfg: Config, model: Any) -> Finding:
 
 def _one_step(cfg: Config, model: Any, batch: dict[str, list]) -> Iterator[Finding]:
     settings = copy.deepcopy(cfg.get('optim_wrapper') or dict(optimizer=dict(type='SGD', lr=1e-3)))
-    if type_name(settings) == 'AmpOptimWrapper' and get_device() == 'cpu':
+    kind = type_name(settings)
+    if kind == 'DeepSpeedOptimWrapper' or (kind == 'AmpOptimWrapper' and get_device() == 'cpu'):
         settings = {key: value for key, value in settings.items() if key not in AMP_KEYS}
     with quiet():
         wrapper = build_optim_wrapper(model, settings)

@@ -11,6 +11,8 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.logging import print_log
 
+from inimg_mm.registry import type_name
+
 from .errors import UsageError
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
@@ -91,8 +93,7 @@ def strategy_name(cfg: Config) -> str | None:
     """Name of the strategy by which a config trains, without its package; None for a plain runner."""
     if cfg.get('runner_type') != 'FlexibleRunner':
         return None
-    kind = (cfg.get('strategy') or dict(type='DDPStrategy'))['type']
-    return kind.split('.')[-1] if isinstance(kind, str) else kind.__name__
+    return type_name(cfg.get('strategy') or {}, 'DDPStrategy')
 
 
 def without_shards(cfg: Config) -> None:

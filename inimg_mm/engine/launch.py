@@ -10,12 +10,12 @@ from mmengine.device import get_device
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from .configs import HOST_EXTRAS, OWN_DATA_OPTIONS, load_config
 from .checking_annotations import check_annotations
+from .configs import HOST_EXTRAS, OWN_DATA_OPTIONS, load_config
 from .distributed import LAUNCHERS, join, without_shards
 from .errors import UsageError
 from .files import check_folder
-from .preflight import check_checkpoint, check_data, check_fit
+from .preflight import check_checkpoint, check_data, check_fit, check_strategy
 from .resuming import starting_point
 from .safekeeping import name_corrupt_data, resume_exactly, save_safely
 from .switches import draw_to, save_predictions_to, scale_lr, use_amp, use_compiler
@@ -74,6 +74,7 @@ def train(
         scale_lr(cfg)
     if compiler:
         use_compiler(cfg, compiler if isinstance(compiler, str) else None)
+    check_strategy(cfg)
     if resume is not None:
         cfg.resume, cfg.load_from = True, None if resume == 'auto' else resume
     check_folder(cfg.work_dir)
@@ -118,6 +119,8 @@ def evaluate(
             written.
         CheckpointError: If the checkpoint is missing, damaged, or would run code.
     """
+    if launcher == 'none':
+        without_shards(cfg)
     check_checkpoint(checkpoint, trust)
     check_fit(cfg, checkpoint, trust)
     cfg.resume, cfg.load_from = False, checkpoint
@@ -128,8 +131,6 @@ def evaluate(
         draw_to(cfg, Path(show_dir).absolute())
     if predictions is not None:
         save_predictions_to(cfg, Path(predictions))
-    if launcher == 'none':
-        without_shards(cfg)
     return build_runner(cfg, launcher).test()
 
 

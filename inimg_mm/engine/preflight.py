@@ -2,13 +2,16 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
-from inimg_mm.checkpoints.reading import local_file, read_file
+from inimg_mm.checkpoints.reading import CheckpointError, local_file, read_file
+from inimg_mm.registry import type_name
 
 from .building import build_model, is_enough, whole_fit
+from .distributed import strategy_name
 from .errors import UsageError
 
 
@@ -16,14 +19,30 @@ def check_checkpoint(source: str, trust: bool = False) -> None:
     """Read a checkpoint safely before mmengine reads it, which unpickles what it cannot read otherwise.
 
     Args:
-        source: File or URL.
+        source: File or URL, or the folder that DeepSpeed writes.
         trust: Accept a file that needs unpickling.
 
     Raises:
         CheckpointError: If it is missing, damaged, or would run code.
     """
     with local_file(source) as path:
-        read_file(path, trust)
+        for part in parts_of(path):
+            read_file(part, trust)
+
+
+def parts_of(checkpoint: str | Path) -> list[Path]:
+    """Files of a checkpoint: itself, or those in the folder that DeepSpeed writes.
+
+    Raises:
+        CheckpointError: If it is a folder without any.
+    """
+    path = Path(checkpoint)
+    if not path.is_dir():
+        return [path]
+    parts = sorted(part for part in path.rglob('*') if part.suffix in ('.pt', '.pth'))
+    if not parts:
+        raise CheckpointError(f'{path} is a folder without the .pt or .pth files of a checkpoint')
+    return parts
 
 
 def check_fit(cfg: Config, checkpoint: str, trust: bool = False, heads: bool = True) -> None:
@@ -36,8 +55,13 @@ def check_fit(cfg: Config, checkpoint: str, trust: bool = False, heads: bool = T
         heads: Whether all must fit, or the backbone is enough, as for training on other classes.
 
     Raises:
-        UsageError: If too little fits.
+        UsageError: If too little fits, or the checkpoint is in shards that only resuming reads.
     """
+    if Path(checkpoint).is_dir():
+        raise UsageError(
+            f'{checkpoint} is a folder of shards, which only --resume reads; zero_to_fp32.py, that DeepSpeed '
+            'leaves in the work folder, makes one file of them'
+        )
     fit, backbone = whole_fit(build_model(cfg), checkpoint, trust)
     if is_enough(fit) or (not heads and is_enough(backbone)):
         return
@@ -46,6 +70,20 @@ def check_fit(cfg: Config, checkpoint: str, trust: bool = False, heads: bool = T
         'A backbone alone, or one that gets gates, is loaded by '
         "model.backbone.init_cfg=dict(type='inimg_mm.Pretrained', …)"
     )
+
+
+def check_strategy(cfg: Config) -> None:
+    """Raise a :class:`UsageError` for what mmengine's FlexibleRunner or DeepSpeed would leave undone."""
+    strategy = strategy_name(cfg)
+    if strategy is None:
+        return
+    hooks = [*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or [])]
+    if any(type_name(hook or {}) == 'EMAHook' for hook in hooks):
+        raise UsageError('EMAHook neither resumes nor starts from weights in a FlexibleRunner: take it out')
+    if cfg.get('compile'):
+        raise UsageError("nothing is compiled in a FlexibleRunner, which does not read the config's compile")
+    if strategy == 'DeepSpeedStrategy' and (cfg.get('auto_scale_lr') or {}).get('enable'):
+        raise UsageError('DeepSpeedStrategy does not scale the learning rate: set optim_wrapper.optimizer.lr')
 
 
 def check_data(cfg: Config, loaders: Sequence[str]) -> None:
@@ -60,7 +98,7 @@ def check_data(cfg: Config, loaders: Sequence[str]) -> None:
 
 
 def datasets_of(node: Any) -> Iterator[dict[str, Any]]:
-    """The innermost datasets, behind wrappers that have a ``dataset`` or ``datasets``."""
+    """Walk through the innermost data sets of a config, behind wrappers that have a ``dataset`` or ``datasets``."""
     if isinstance(node, list | tuple):
         for child in node:
             yield from datasets_of(child)

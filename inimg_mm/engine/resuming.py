@@ -85,7 +85,7 @@ def check_resumable(source: str, trust: bool = False) -> None:
     """Read a checkpoint as a whole, safely, before mmengine reads it to resume.
 
     Args:
-        source: File or URL. The folder that some strategies of mmengine write is accepted as it is.
+        source: File or URL. In a folder, which sharding strategies write, every file is read.
         trust: Accept a file that needs unpickling.
 
     Raises:
@@ -93,6 +93,7 @@ def check_resumable(source: str, trust: bool = False) -> None:
         CheckpointError: If it is missing or damaged, or holds a model and no state of a training.
     """
     if Path(source).is_dir():
+        check_checkpoint(source, trust)
         return
     with local_file(source) as path:
         _check_sums(path)  # first: damaged bytes may look like code

@@ -11,12 +11,20 @@ from torch import Tensor, nn
 from inimg_mm.models.backbones.blocks import ResidualBlock
 from inimg_mm.registry import FUNCTIONS, STRATEGIES
 
-WHOLE_ON_CPU = dict(
-    state_dict_type='FULL_STATE_DICT',
-    state_dict_config=dict(type='FullStateDictConfig', rank0_only=True),
-    optim_state_dict_config=dict(type='FullOptimStateDictConfig', rank0_only=True),
-)
-"""``state_dict_cfg='full'`` without its move to the CPU: there, torch frees what it takes for a copy."""
+
+def whole(offload: bool) -> dict[str, Any]:
+    """``state_dict_cfg`` of checkpoints like any other, which process 0 writes.
+
+    Args:
+        offload: Copy to the CPU what is saved, part by part. On a CPU that copies nothing, and torch frees
+            the weights and overwrites the optimiser's state that it takes for copies.
+    """
+    options = dict(rank0_only=True, offload_to_cpu=offload)
+    return dict(
+        state_dict_type='FULL_STATE_DICT',
+        state_dict_config=dict(type='FullStateDictConfig', **options),
+        optim_state_dict_config=dict(type='FullOptimStateDictConfig', **options),
+    )
 
 
 @FUNCTIONS.register_module()
@@ -42,25 +50,24 @@ class ShardedStrategy(FSDPStrategy):
 
     Args:
         model_wrapper: Config of :class:`mmengine.model.MMFullyShardedDataParallel`.
-        state_dict_cfg: 'full' for checkpoints like any other, 'local' for a folder with a file per process.
-        **options: See :class:`mmengine._strategy.FSDPStrategy`.
+        **options: See :class:`mmengine._strategy.FSDPStrategy`, without ``state_dict_cfg``: a checkpoint is
+            one whole file, which any tool reads.
+
+    Raises:
+        ValueError: If ``state_dict_cfg`` is given.
     """
 
-    def __init__(
-        self,
-        *,
-        model_wrapper: dict[str, Any] | None = None,
-        state_dict_cfg: str | dict[str, Any] = 'full',
-        **options: Any,
-    ) -> None:
-        if get_device() == 'cpu':
+    def __init__(self, *, model_wrapper: dict[str, Any] | None = None, **options: Any) -> None:
+        if 'state_dict_cfg' in options:
+            raise ValueError('inimg_mm.FSDPStrategy writes whole checkpoints and takes no state_dict_cfg')
+        on_cpu = get_device() == 'cpu'
+        if on_cpu:
             model_wrapper = {
                 'type': 'MMFullyShardedDataParallel',
                 **(model_wrapper or {}),
                 'device_id': 'cpu',
             }
-            state_dict_cfg = WHOLE_ON_CPU if state_dict_cfg == 'full' else state_dict_cfg
-        super().__init__(model_wrapper=model_wrapper, state_dict_cfg=state_dict_cfg, **options)
+        super().__init__(model_wrapper=model_wrapper, state_dict_cfg=whole(not on_cpu), **options)
 
     def build_optim_wrapper(self, optim_wrapper: Any, model: nn.Module | None = None) -> BaseOptimWrapper:
         """Build the optimiser, and have FSDP compute the norm that the gradient is clipped by."""

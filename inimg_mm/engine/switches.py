@@ -9,7 +9,6 @@ from mmengine.device import get_device
 
 from inimg_mm.registry import type_name
 
-from .distributed import strategy_name
 from .errors import UsageError
 from .files import check_output
 
@@ -35,8 +34,6 @@ def scale_lr(cfg: Config) -> None:
             '--auto-scale-lr needs the batch size that the learning rate is meant for: '
             'auto_scale_lr=dict(base_batch_size=…) in the config'
         )
-    if strategy_name(cfg) == 'DeepSpeedStrategy':
-        raise UsageError('--auto-scale-lr does nothing under DeepSpeedStrategy: set optimizer.lr itself')
     settings['enable'] = True
     cfg.auto_scale_lr = settings
 
@@ -51,10 +48,6 @@ def use_compiler(cfg: Config, backend: str | None = None) -> None:
     Raises:
         UsageError: If that cannot work, and why.
     """
-    if cfg.get('runner_type') == 'FlexibleRunner':
-        raise UsageError(
-            "--compile does nothing in a FlexibleRunner, which does not read the config's compile"
-        )
     settings = cfg.compile if isinstance(cfg.get('compile'), dict) else {}
     backend = backend or settings.get('backend', 'inductor')
     try:

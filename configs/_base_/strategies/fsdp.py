@@ -6,5 +6,4 @@ strategy = dict(
     model_wrapper=dict(
         type='MMFullyShardedDataParallel', auto_wrap_policy=dict(type='inimg_mm.wrap_residual_blocks')
     ),
-    state_dict_cfg='full',
 )
