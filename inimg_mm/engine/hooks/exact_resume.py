@@ -38,8 +38,8 @@ class ExactResumeHook(Hook):
     In a config: ``custom_hooks = [dict(type='inimg_mm.ExactResumeHook')]``; ``tools/train.py`` adds it.
     The weights are equal bit by bit where the operations are deterministic
     (``randomness=dict(seed=…, deterministic=True)``) on the same machine, with the same number of
-    processes and the same batches. Not covered: transforms that keep samples of before
-    (mmdet's ``CachedMosaic``), or a generator of their own that is not seeded globally (albumentations).
+    processes and the same batches. Not covered: random transforms in a validation, and transforms that keep
+    samples of before (mmdet's ``CachedMosaic``) or a generator that is not a global one (albumentations).
     """
 
     priority = 'VERY_HIGH'
@@ -92,6 +92,11 @@ class ExactResumeHook(Hook):
         """Seed what the model and the hooks draw."""
         assert self._batches is not None
         seed_all(self._batches.seed, 'iteration', get_rank(), runner.iter)
+
+    def before_val_epoch(self, runner: Any) -> None:
+        """Seed what a validation draws in this process: it is the same when it is done again."""
+        if self._batches is not None:
+            seed_all(self._batches.seed, 'validation', get_rank(), runner.iter)
 
     def after_train_epoch(self, runner: Any) -> None:
         """Number the batches of later epochs from the first."""
