@@ -8,6 +8,7 @@ from torch import nn
 
 from inimg_mm import zoo
 
+pytest.register_assert_rewrite('tooling')
 torch.set_num_threads(1)
 
 DEEP = [name for name, model in zoo.MODELS.items() if model.config.get('depth', 0) > 50]
@@ -63,3 +64,16 @@ def default_scope():
     yield
     DefaultScope._instance_dict.clear()
     DefaultScope._instance_dict.update(before)
+
+
+@pytest.fixture(scope='session')
+def folder(tmp_path_factory):
+    """A working folder with a tiny demo set at data/demo, where the demo configs look for it."""
+    pytest.importorskip('sklearn', reason='the demo data needs scikit-learn (extra demo)')
+    pytest.importorskip('skimage', reason='the demo data needs scikit-image (extra demo)')
+    from inimg_mm.datasets.demo import make_demo_data
+
+    folder = tmp_path_factory.mktemp('tools')
+    counts = dict(num_train=16, num_val=4, num_class_train=2, num_class_val=1)
+    make_demo_data(folder / 'data' / 'demo', **counts, progress=False)
+    return folder

@@ -2,8 +2,6 @@
 
 import importlib.util
 import json
-import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -15,38 +13,25 @@ pytest.importorskip('mmpretrain', reason='the tools launch the hosts (extra mm)'
 
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper
+from tooling import (
+    CONFIGS,
+    DETECTOR,
+    QUICKEST,
+    ROOT,
+    TOOLS,
+    TWO_ITERATIONS,
+    assert_refused,
+    call_tool,
+    run,
+    run_tool,
+)
 
 from inimg_mm import engine
 from inimg_mm.engine import cli, launch, report, switches
 
-ROOT = Path(__file__).resolve().parent.parent
-TOOLS = ROOT / 'tools'
-CONFIGS = {path.stem: path for path in sorted((ROOT / 'configs' / 'demo').glob('*.py'))}
-QUICKEST = 'se-r18_digits'
-DETECTOR = 'faster-rcnn_cmpese-r18_fpn_digits'
 CELLS = ROOT.parent / 'shared' / 'data' / 'bccd'
-TWO_ITERATIONS = (
-    'train_cfg.max_epochs=1',
-    'train_dataloader.batch_size=8',
-    'train_dataloader.num_workers=0',
-    'train_dataloader.persistent_workers=False',
-    'default_hooks.logger.interval=1',
-)
 
 needs_cells = pytest.mark.skipif(not CELLS.is_dir(), reason='no blood cells in ../shared/data/bccd')
-
-
-@pytest.fixture(scope='session')
-def folder(tmp_path_factory):
-    """A working folder with a tiny demo set at data/demo, where the demo configs look for it."""
-    pytest.importorskip('sklearn', reason='the demo data needs scikit-learn (extra demo)')
-    pytest.importorskip('skimage', reason='the demo data needs scikit-image (extra demo)')
-    from inimg_mm.datasets.demo import make_demo_data
-
-    folder = tmp_path_factory.mktemp('tools')
-    counts = dict(num_train=16, num_val=4, num_class_train=2, num_class_val=1)
-    make_demo_data(folder / 'data' / 'demo', **counts, progress=False)
-    return folder
 
 
 @pytest.fixture(params=CONFIGS)
@@ -54,39 +39,6 @@ def config(request):
     if request.param.startswith('td-hm'):
         pytest.importorskip('mmpose', reason='a keypoint config needs mmpose (extra pose)')
     return CONFIGS[request.param]
-
-
-def run(*command, cwd, **environment):
-    done = subprocess.run(
-        [str(word) for word in command],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        env={**os.environ, 'OMP_NUM_THREADS': '1', **environment},
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout + done.stderr
-
-
-def run_tool(name, *arguments, cwd):
-    return run(sys.executable, '-W', 'ignore', TOOLS / name, *arguments, cwd=cwd)
-
-
-def call_tool(monkeypatch, name, *arguments):
-    """Run a tool in this process, which is quicker."""
-    monkeypatch.setattr(sys, 'argv', [name, *(str(argument) for argument in arguments)])
-    runpy.run_path(str(TOOLS / name), run_name='__main__')
-
-
-def assert_refused(monkeypatch, capsys, name, *arguments, message):
-    with pytest.raises(SystemExit) as stop:
-        call_tool(monkeypatch, name, *arguments)
-    assert stop.value.code == 2
-    error = capsys.readouterr().err
-    assert error.startswith('error: ')
-    assert error.count('\n') == 1
-    for part in [message] if isinstance(message, str) else message:
-        assert part in error
 
 
 # ---- training and testing -------------------------------------------------------------------------------
@@ -349,11 +301,8 @@ def test_missing_host(monkeypatch, capsys, tmp_path):
 @pytest.mark.skipif(launch.get_device() != 'cpu', reason='there is an accelerator')
 def test_what_a_cpu_cannot_do(monkeypatch, capsys, folder):
     monkeypatch.chdir(folder)
-    monkeypatch.delenv('RANK', raising=False)
     config = CONFIGS[DETECTOR]
     assert_refused(monkeypatch, capsys, 'train.py', config, '--amp', message='--amp needs an accelerator')
-    for launcher in ('pytorch', 'slurm', 'mpi'):
-        assert_refused(monkeypatch, capsys, 'train.py', config, '--launcher', launcher, message='torchrun')
 
 
 @pytest.mark.parametrize('option', ['--cfg-options', '--data-options'])
