@@ -111,8 +111,9 @@ def _innermost(dataset: Any) -> Iterator[Any]:
 def _categories(classes: Sequence[str], datasets: Sequence[Any]) -> list[dict[str, Any]]:
     """Categories by label; their ids are the annotation file's, or the labels where there is none."""
     known = {tuple(dataset.cat_ids) for dataset in datasets if getattr(dataset, 'cat_ids', None)}
-    ids = next(iter(known)) if len(known) == 1 else ()
-    ids = ids if len(ids) == len(classes) else range(len(classes))
+    ids = known.pop() if len(known) == 1 else ()
+    if len(ids) != len(classes):
+        ids = tuple(range(len(classes)))
     return [dict(id=index, name=name) for index, name in zip(ids, classes, strict=True)]
 
 

@@ -2,7 +2,7 @@
 
 | a data sample has | written |
 | --- | --- |
-| boxes, and masks | COCO's detection results: a list of ``image_id, category_id, bbox, score, segmentation`` |
+| boxes, masks | COCO's detection results: a list of ``image_id, category_id, bbox, score, segmentation`` |
 | keypoints | COCO's keypoint results: a list of ``image_id, category_id, keypoints, score, bbox`` |
 | a class | ``classes``, and of each image its path, size, label, class and all scores |
 | a class map | ``classes``, and of each image its path, size, PNG of labels, and pixels of each class |

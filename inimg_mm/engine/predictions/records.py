@@ -146,7 +146,8 @@ def exact(values: Any) -> list[float]:
 
 def pixels(values: Any) -> list[Any]:
     """Coordinates, to a ten-thousandth of a pixel."""
-    return array(values).astype(np.float64).round(4).tolist()
+    rounded: list[Any] = np.round(array(values).astype(np.float64), 4).tolist()
+    return rounded
 
 
 def corner_and_size(boxes: Any) -> list[list[float]]:
