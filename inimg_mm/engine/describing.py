@@ -10,7 +10,7 @@ from mmengine.config import Config
 from torch import nn
 
 from inimg_mm import zoo
-from inimg_mm.registry import MODELS
+from inimg_mm.registry import MODELS, type_name
 
 from .configs import load_config
 from .model_complexity import input_size, measure_config
@@ -118,10 +118,10 @@ def describe(path: Path) -> dict[str, Any]:
 
 def model_label(cfg: Config) -> str:
     """What a model is called, without its backbone."""
-    kind = _type(cfg.model)
+    kind = type_name(cfg.model)
     if kind == 'EncoderDecoder':
         head = cfg.model.decode_head
-        kind = _type(head)
+        kind = type_name(head)
         if kind == 'FCNSkipHead':
             return f'FCN-{32 // 2 ** head.get("skips", 2)}s'
     if kind == 'CascadeRCNN' and any('mask_head' in node for node in nodes(cfg.model)):
@@ -132,7 +132,7 @@ def model_label(cfg: Config) -> str:
 def backbone_label(settings: dict[str, Any]) -> str:
     """What a backbone is called: gate, net, depth and what is not usual about it."""
     gate, net = _gate(settings), 'SCNet' if _is_scnet(settings) else 'ResNet'
-    if settings.get('groups', 1) > 1 or _type(settings) == 'SEResNeXt':
+    if settings.get('groups', 1) > 1 or type_name(settings) == 'SEResNeXt':
         net = net.replace('Net', 'NeXt')
     name = f'{net}-{settings["depth"]}'
     if settings.get('deep_stem') and settings.get('avg_down'):
@@ -175,7 +175,7 @@ def _gate(settings: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _is_scnet(settings: dict[str, Any]) -> bool:
-    return _type(settings) == 'SCNet'
+    return type_name(settings) == 'SCNet'
 
 
 def _notes(settings: dict[str, Any], gate: dict[str, Any] | None) -> Iterator[str]:
@@ -212,7 +212,7 @@ def _figures(cfg: Config, task: str) -> dict[str, float]:
     name = zoo_name(cfg.model.backbone)
     if name is None:
         return {}
-    published, kind = zoo.MODELS[name], _type(cfg.model)
+    published, kind = zoo.MODELS[name], type_name(cfg.model)
     one_times = cfg.train_cfg.get('max_epochs') == 12
     figures = {
         'Top 1 Accuracy (paper)': published.top1 if task == 'imagenet' else None,
@@ -224,9 +224,3 @@ def _figures(cfg: Config, task: str) -> dict[str, float]:
         else None,
     }
     return {metric: value for metric, value in figures.items() if value is not None}
-
-
-def _type(node: dict[str, Any]) -> str:
-    """The name of a type, which new-style configs hold as the class itself."""
-    kind = node['type']
-    return (kind if isinstance(kind, str) else kind.__name__).split('.')[-1]
