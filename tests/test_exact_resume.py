@@ -14,12 +14,14 @@ from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.registry import DATA_SAMPLERS, DATASETS, HOOKS, METRICS, MODELS
-from mmengine.runner import Runner
+from mmengine.runner import FlexibleRunner, Runner
+from tooling import CONFIGS
 from torch import nn
 from torch.utils.data import Sampler
 
-from inimg_mm.engine import UsageError
+from inimg_mm.engine import UsageError, load_config
 from inimg_mm.engine.hooks import positions
+from inimg_mm.engine.safekeeping import resume_exactly
 
 LOADED = []
 """Indices of the samples that were made in this process."""
@@ -163,6 +165,8 @@ def config(work_dir, loop='epochs', workers=0, sampler='DefaultSampler', exact=T
             custom_hooks=[dict(type='inimg_mm.ExactResumeHook')] if exact else [],
             randomness=dict(seed=3),
             log_level='ERROR',
+            launcher='none',
+            env_cfg=dict(dist_cfg=dict(backend='gloo')),
         )
     )
     cfg.merge_from_dict(options)
@@ -180,13 +184,13 @@ def validated(cfg, **checkpoint):
     return cfg
 
 
-def train(cfg, resume=False, stop=None, moment='end'):
+def train(cfg, resume=False, stop=None, moment='end', runner=Runner):
     cfg = Config(cfg.to_dict())
     cfg.resume = resume
     cfg.experiment_name = f'run{random.SystemRandom().getrandbits(60)}'
     if stop is not None:
-        cfg.custom_hooks = [*cfg.custom_hooks, dict(type='Stop', iteration=stop, moment=moment)]
-    runner = Runner.from_cfg(cfg)
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='Stop', iteration=stop, moment=moment)]
+    runner = runner.from_cfg(cfg)
     try:
         with nullcontext() if stop is None else pytest.raises(Interrupted):
             runner.train()
@@ -196,13 +200,13 @@ def train(cfg, resume=False, stop=None, moment='end'):
     return runner
 
 
-def interrupted(cfg, stops, resume=False):
+def interrupted(cfg, stops, resume=False, **options):
     """Train with stops, each an iteration and a moment, or an iteration."""
     for stop in stops:
         iteration, moment = stop if isinstance(stop, tuple) else (stop, 'end')
-        train(cfg, resume, iteration, moment)
+        train(cfg, resume, iteration, moment, **options)
         resume = True
-    return train(cfg, resume=True)
+    return train(cfg, resume=True, **options)
 
 
 def state(work_dir, name):
@@ -248,7 +252,8 @@ def differs(a, b):
 def _quickly(monkeypatch):
     """Leave out what takes a runner most of its time here: tidying its config, and looking at the machine."""
     monkeypatch.setattr(Config, 'pretty_text', property(lambda cfg: ''))
-    monkeypatch.setattr(Runner, '_log_env', lambda *args: None)
+    for runner in (Runner, FlexibleRunner):
+        monkeypatch.setattr(runner, '_log_env', lambda *args: None)
     monkeypatch.setattr('mmengine.dataset.base_dataset.gc.collect', lambda: None)
     monkeypatch.setattr('mmengine.runner.loops.time.sleep', lambda seconds: None)
 
@@ -263,23 +268,28 @@ def test_bit_equal_after_interruptions(tmp_path, loop, workers):
     draw = random.Random(f'{loop}{workers}')
     options = dict(loop=loop, workers=workers)
     train(config(tmp_path / 'a', **options))
-    stops = [(iteration, draw.choice(('begin', 'end'))) for iteration in sorted(draw.sample(range(2, 13), 3))]
+    stops = [
+        (iteration, draw.choice(('begin', 'end', 'saving')))
+        for iteration in sorted(draw.sample(range(2, 13), 3))
+    ]
     runner = interrupted(config(tmp_path / 'b', **options), stops)
     assert runner.iter == 12
     assert_same(state(tmp_path / 'a', END[loop]), state(tmp_path / 'b', END[loop]))
 
 
 @pytest.mark.parametrize('loop', END)
+def test_a_flexible_runner(tmp_path, loop):
+    train(config(tmp_path / 'a', loop), runner=FlexibleRunner)
+    interrupted(config(tmp_path / 'b', loop), [(6, 'end'), (10, 'begin')], runner=FlexibleRunner)
+    assert_same(state(tmp_path / 'a', END[loop]), state(tmp_path / 'b', END[loop]))
+
+
+@pytest.mark.parametrize('loop', END)
 def test_without_the_hook_it_differs(tmp_path, loop):
-    train(config(tmp_path / 'a', loop=loop, exact=False))
-    interrupted(config(tmp_path / 'b', loop=loop, exact=False), [7])
-    assert differs(
-        state(tmp_path / 'a', END[loop]),
-        torch.load(
-            sorted((tmp_path / 'b').glob('*.pth'), key=lambda path: path.stat().st_mtime)[-1],
-            weights_only=False,
-        ),
-    )
+    train(config(tmp_path / 'a', loop, exact=False))
+    interrupted(config(tmp_path / 'b', loop, exact=False), [7])
+    newest = (tmp_path / 'b' / 'last_checkpoint').read_text()
+    assert differs(state(tmp_path / 'a', END[loop]), state(tmp_path / 'b', newest))
 
 
 def test_every_iteration_of_an_epoch(tmp_path):
@@ -426,7 +436,7 @@ def test_numbers_of_batches_go_on_in_the_middle_of_an_epoch(tmp_path):
 def test_another_batch_size_begins_the_epoch_anew(tmp_path, caplog):
     cfg = config(tmp_path, 'mixed', log_level='WARNING')
     train(cfg, stop=7)
-    cfg.train_dataloader.batch_size = 5
+    cfg.train_dataloader.batch_size = 4
     with caplog.at_level('WARNING'):
         train(cfg, resume=True)
     assert any(
@@ -469,3 +479,58 @@ def test_a_pass_leaves_the_generators_alone():
     found = random.random(), np.random.rand(), torch.rand(3)
     assert found[:2] == expected[:2]
     assert torch.equal(found[2], expected[2])
+
+
+# ---- the hosts ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ('name', 'host'),
+    [
+        ('se-r18_digits', 'mmpretrain'),
+        ('td-hm_se-r18_digits-96x96', 'mmpose'),
+        pytest.param('mask-rcnn_ini-r18_fpn_digits', 'mmdet', marks=pytest.mark.slow),
+    ],
+)
+def test_demo_configs(folder, monkeypatch, tmp_path, name, host):
+    """The hosts' data sets, pipelines and samplers, in a worker that persists."""
+    pytest.importorskip(host, reason=f'the config needs {host}')
+    monkeypatch.chdir(folder)
+
+    def demo(work_dir, exact=True):
+        options = {
+            'train_dataloader.batch_size': 5,
+            'train_cfg.max_epochs': 2,
+            'train_cfg.val_interval': 9,
+            'val_cfg': None,
+            'val_dataloader': None,
+            'val_evaluator': None,
+            'default_hooks.checkpoint.by_epoch': False,
+            'default_hooks.checkpoint.interval': 1,
+            'default_hooks.checkpoint.max_keep_ckpts': 2,
+            'randomness.deterministic': True,
+            'log_level': 'ERROR',
+        }
+        cfg = load_config(CONFIGS[name], options, work_dir)
+        cfg.test_dataloader = cfg.test_cfg = cfg.test_evaluator = None
+        for transform in cfg.train_dataloader.dataset.pipeline:
+            if 'Flip' in transform['type']:
+                transform['prob'] = 0.5
+        if exact:
+            resume_exactly(cfg)
+        return cfg
+
+    whole = train(demo(tmp_path / 'a'))
+    stops = [whole.iter // 2 - 1, (whole.iter // 2 + 1, 'begin')]
+    assert interrupted(demo(tmp_path / 'b'), stops).iter == whole.iter
+    last = f'iter_{whole.iter}.pth'
+    assert_same(state(tmp_path / 'a', last), state(tmp_path / 'b', last))
+    interrupted(demo(tmp_path / 'c', exact=False), stops)
+    newest = (tmp_path / 'c' / 'last_checkpoint').read_text()
+    assert differs(state(tmp_path / 'a', last), state(tmp_path / 'c', newest))
+
+
+@pytest.fixture(autouse=True)
+def _not_deterministic_afterwards():
+    yield
+    torch.use_deterministic_algorithms(False)

@@ -5,11 +5,11 @@ from typing import Any
 
 from mmengine.dist import get_world_size
 from mmengine.hooks import EMAHook
-from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..errors import UsageError
+from .unfinished_step import optim_wrappers
 
 LEAST = 2
 """Checkpoints that must find room: one is kept until the next is whole."""
@@ -66,11 +66,7 @@ def checkpoint_bytes(runner: Any, with_optimizer: bool) -> int:
     copies = 1 + sum(isinstance(hook, EMAHook) for hook in runner.hooks)
     states = 0
     if with_optimizer:
-        wrapper = runner.optim_wrapper
-        wrappers = (
-            [wrapper] if isinstance(wrapper, OptimWrapper) else list(getattr(wrapper, 'values', list)())
-        )
-        states = sum(_optimizer_bytes(w.optimizer) for w in wrappers)
+        states = sum(_optimizer_bytes(wrapper.optimizer) for wrapper in optim_wrappers(runner))
     return (values * copies + states) * shards
 
 

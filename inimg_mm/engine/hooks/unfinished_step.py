@@ -4,7 +4,7 @@ from typing import Any
 
 from mmengine.dist import get_world_size
 from mmengine.model import is_model_wrapper
-from mmengine.optim import OptimWrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import nn
 
 
@@ -34,11 +34,19 @@ def restore_gradients(runner: Any, gradients: dict[str, Any] | None) -> None:
             parameter.grad = gradients[name].to(parameter)
 
 
+def optim_wrappers(runner: Any) -> list[OptimWrapper]:
+    """mmengine's optimiser wrappers of a runner; those of other libraries are left out."""
+    wrapper = runner.optim_wrapper
+    several = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
+    return [one for one in several if isinstance(one, OptimWrapper)]
+
+
 def _under_way(runner: Any) -> bool:
     """Whether an optimiser has seen iterations since its last step."""
-    wrapper = runner.optim_wrapper
-    wrappers = [wrapper] if isinstance(wrapper, OptimWrapper) else list(wrapper.values())
-    return any(w._inner_count % w._accumulative_counts and w._inner_count != w._max_counts for w in wrappers)
+    return any(
+        wrapper._inner_count % wrapper._accumulative_counts and wrapper._inner_count != wrapper._max_counts
+        for wrapper in optim_wrappers(runner)
+    )
 
 
 def _model(runner: Any) -> nn.Module:
