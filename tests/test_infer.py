@@ -217,6 +217,7 @@ def test_what_is_missing(untrained, photo, infer_tool, capsys, tmp_path):
         (['x.py', 'x.pth', photo], 'no config file x.py'),
         ([CLASSIFIER, tmp_path / 'x.pth', photo], 'no checkpoint'),
         ([CLASSIFIER, untrained(CLASSIFIER), 'x.jpg'], 'no image or folder x.jpg'),
+        ([CLASSIFIER, untrained(CLASSIFIER), photo, '--out-dir', photo], 'cannot make the folder'),
     ):
         assert infer_tool(*words) == 2
         assert message in capsys.readouterr().err
