@@ -15,7 +15,8 @@ PLAIN = ('CheckpointHook', 'mmengine.CheckpointHook', CheckpointHook)
 
 def save_safely(cfg: Config) -> None:
     """Put :class:`SafeCheckpointHook` in the place of mmengine's; another hook, or none, is left."""
-    defaults = cfg.setdefault('default_hooks', {})
+    cfg.default_hooks = cfg.get('default_hooks') or {}
+    defaults = cfg.default_hooks
     if 'checkpoint' not in defaults:
         defaults['checkpoint'] = dict(type='CheckpointHook', interval=1)  # what mmengine has without a word
     for hook in [*defaults.values(), *(cfg.get('custom_hooks') or [])]:

@@ -1,0 +1,485 @@
+"""Checkpoints survive failed writes and damage; a training resumes from the newest that is whole."""
+
+import logging
+import os
+import resource
+import shutil
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import FlexibleRunner, find_latest_checkpoint
+from test_exact_resume import (  # noqa: F401
+    Error,
+    Interrupted,
+    _quickly,
+    assert_same,
+    config,
+    differs,
+    interrupted,
+    messages,
+    state,
+    train,
+    validated,
+)
+from tooling import CONFIGS, DETECTOR, QUICKEST, assert_refused, call_tool
+
+from inimg_mm.checkpoints.reading import CheckpointError, RefusedError
+from inimg_mm.engine import UsageError, load_config, resuming, safekeeping
+from inimg_mm.engine.hooks import CheckpointNotSavedError, SafeCheckpointHook, room, safe_checkpoint
+from inimg_mm.engine.resuming import check_resumable, newest_checkpoint, starting_point
+
+OWN = ('by_epoch', 'max_keep_ckpts', 'save_best', 'rule', 'out_dir', 'filename_tmpl')
+
+
+def safe(work_dir, **options):
+    checkpoint = {key: options.pop(key) for key in OWN if key in options}
+    cfg = config(work_dir, **options)
+    cfg.default_hooks.checkpoint = dict(type='inimg_mm.SafeCheckpointHook', interval=1, **checkpoint)
+    return cfg
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir() if path.suffix in ('.pth', '.part'))
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """A work folder with three checkpoints."""
+    train(safe(tmp_path / 'w'))
+    return tmp_path / 'w'
+
+
+def cut(path, share=0.5):
+    os.truncate(path, int(path.stat().st_size * share))
+
+
+def flip(path):
+    """Change a byte in the middle of the largest tensor of a file."""
+    content = bytearray(path.read_bytes())
+    weight = torch.load(path, weights_only=False)['state_dict']['net.0.weight'].numpy().tobytes()
+    content[content.index(weight) + 5] ^= 1
+    path.write_bytes(content)
+
+
+class Code:
+    def __reduce__(self):
+        return os.system, ('true',)
+
+
+# ---- writing --------------------------------------------------------------------------------------------
+
+
+def test_the_same_files_as_mmengines_hook(tmp_path, trained):
+    train(config(tmp_path / 'plain'))
+    assert names(trained) == names(tmp_path / 'plain') == ['epoch_1.pth', 'epoch_2.pth', 'epoch_3.pth']
+    assert find_latest_checkpoint(str(trained)) == str(trained / 'epoch_3.pth')
+    a, b = (state(folder, 'epoch_3.pth') for folder in (trained, tmp_path / 'plain'))
+    assert a.keys() == b.keys()
+    assert_same(a, b)
+
+
+def test_a_flexible_runner(tmp_path):
+    train(safe(tmp_path, max_keep_ckpts=2), runner=FlexibleRunner)
+    assert names(tmp_path) == ['epoch_2.pth', 'epoch_3.pth']
+
+
+def test_old_checkpoints_go_after_the_new_one_is_whole(tmp_path, monkeypatch):
+    seen = []
+    remove = safe_checkpoint._remove
+
+    def watch(path):
+        seen.append((path.name, names(tmp_path), (tmp_path / 'last_checkpoint').read_text()))
+        remove(path)
+
+    monkeypatch.setattr(safe_checkpoint, '_remove', watch)
+    train(safe(tmp_path, max_keep_ckpts=1))
+    assert seen == [
+        ('epoch_1.pth', ['epoch_1.pth', 'epoch_2.pth'], str(tmp_path / 'epoch_2.pth')),
+        ('epoch_2.pth', ['epoch_2.pth', 'epoch_3.pth'], str(tmp_path / 'epoch_3.pth')),
+    ]
+    assert names(tmp_path) == ['epoch_3.pth']
+
+
+def test_a_kill_before_an_old_checkpoint_goes_leaves_nothing_behind(tmp_path, monkeypatch):
+    def killed(path):
+        raise Interrupted
+
+    remove = safe_checkpoint._remove
+    monkeypatch.setattr(safe_checkpoint, '_remove', killed)
+    with pytest.raises(Interrupted):
+        train(safe(tmp_path, max_keep_ckpts=1))
+    monkeypatch.setattr(safe_checkpoint, '_remove', remove)
+    assert names(tmp_path) == ['epoch_1.pth', 'epoch_2.pth']
+    train(safe(tmp_path, max_keep_ckpts=1), resume=True)
+    assert names(tmp_path) == ['epoch_3.pth']
+
+
+def test_best_checkpoints_too(tmp_path, monkeypatch):
+    seen = []
+    remove = safe_checkpoint._remove
+    monkeypatch.setattr(
+        safe_checkpoint, '_remove', lambda path: (seen.append((path.name, names(tmp_path))), remove(path))
+    )
+    scores = iter([3.0, 2.0, 1.0])
+    monkeypatch.setattr(Error, 'compute_metrics', lambda self, results: dict(error=next(scores)))
+    train(validated(safe(tmp_path, save_best='error', rule='less')))
+    best = [name for name in names(tmp_path) if name.startswith('best')]
+    assert len(best) == 1
+    gone = [(name, there) for name, there in seen if name.startswith('best')]
+    assert gone
+    for name, there in gone:
+        assert name in there
+        assert sum(other.startswith('best') for other in there) == 2
+
+
+def test_a_file_that_a_killed_run_left_is_cleared(tmp_path):
+    (tmp_path / '.epoch_2.pth.part').write_bytes(b'half')
+    (tmp_path / 'mine.part').write_bytes(b'kept')
+    train(safe(tmp_path))
+    assert names(tmp_path) == ['epoch_1.pth', 'epoch_2.pth', 'epoch_3.pth', 'mine.part']
+
+
+@pytest.fixture
+def limit_files():
+    """Have the system refuse writes beyond a size, as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize('keep', [-1, 1])
+def test_a_write_that_fails(tmp_path, limit_files, monkeypatch, keep):
+    write = SafeCheckpointHook._write
+
+    def limited(hook, runner, name, options):
+        limit_files(2000 if name == 'epoch_2.pth' else resource.RLIM_INFINITY)
+        try:
+            write(hook, runner, name, options)
+        finally:
+            limit_files(resource.RLIM_INFINITY)
+
+    monkeypatch.setattr(SafeCheckpointHook, '_write', limited)
+    with pytest.raises(
+        CheckpointNotSavedError, match='epoch_2.pth could not be written: File too large'
+    ) as error:
+        train(safe(tmp_path, max_keep_ckpts=keep))
+    assert '\n' not in str(error.value)
+    assert names(tmp_path) == ['epoch_1.pth']
+    assert newest_checkpoint(tmp_path) == str(tmp_path / 'epoch_1.pth')
+    monkeypatch.setattr(SafeCheckpointHook, '_write', write)
+    train(safe(tmp_path, max_keep_ckpts=keep), resume=True)
+    train(safe(tmp_path / 'whole'))
+    assert_same(state(tmp_path, 'epoch_3.pth'), state(tmp_path / 'whole', 'epoch_3.pth'))
+
+
+def test_mmengines_hook_does_lose_its_only_checkpoint(tmp_path, limit_files, monkeypatch):
+    """What the other tests are about."""
+    from mmengine.fileio import LocalBackend
+
+    put = LocalBackend.put
+
+    def limited(backend, content, path):
+        limit_files(2000 if 'epoch_2' in str(path) else resource.RLIM_INFINITY)
+        try:
+            put(backend, content, path)
+        finally:
+            limit_files(resource.RLIM_INFINITY)
+
+    monkeypatch.setattr(LocalBackend, 'put', limited)
+    cfg = config(tmp_path, **{'default_hooks.checkpoint.max_keep_ckpts': 1})
+    with pytest.raises(OSError, match='File too large'):
+        train(cfg)
+    with pytest.raises(CheckpointError):
+        newest_checkpoint(tmp_path)
+
+
+def test_another_place_for_checkpoints(tmp_path):
+    cfg = safe(tmp_path / 'run', out_dir=str(tmp_path / 'store'), max_keep_ckpts=1)
+    train(cfg, stop=6)
+    train(cfg, resume=True)
+    assert names(tmp_path / 'store' / 'run') == ['epoch_3.pth']
+    assert newest_checkpoint(tmp_path / 'run') == str(tmp_path / 'store' / 'run' / 'epoch_3.pth')
+
+
+def test_a_remote_place_is_mmengines(tmp_path, monkeypatch):
+    hook = SafeCheckpointHook()
+    hook.file_backend = object()
+    called = []
+    monkeypatch.setattr(
+        safe_checkpoint.CheckpointHook,
+        '_save_checkpoint_with_step',
+        lambda *arguments: called.append(arguments),
+    )
+    hook._save_checkpoint_with_step('runner', 3, {})
+    assert called == [(hook, 'runner', 3, {})]
+
+
+# ---- resuming -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    'damage', [cut, flip, lambda path: path.write_bytes(b''), lambda path: path.unlink()]
+)
+def test_a_damaged_checkpoint_is_skipped(trained, tmp_path, damage):
+    (trained / 'last_checkpoint').write_text(str(trained / 'epoch_2.pth'))
+    damage(trained / 'epoch_2.pth')
+    reference = state(trained, 'epoch_3.pth')
+    cfg = safe(trained, log_level='WARNING')
+    runner = train(cfg, resume=True)
+    assert runner._load_from == str(trained / 'epoch_1.pth')
+    assert_same(reference, state(trained, 'epoch_3.pth'))
+
+
+def test_the_warning_names_both(trained, monkeypatch):
+    said = []
+    monkeypatch.setattr(resuming, 'print_log', lambda text, *options: said.append((text, *options)))
+    cut(trained / 'epoch_3.pth')
+    cut(trained / 'epoch_2.pth', 0.9)
+    assert newest_checkpoint(trained) == str(trained / 'epoch_1.pth')
+    ((text, logger, level),) = said
+    assert (logger, level) == ('current', logging.WARNING)
+    for part in (
+        f'{trained / "epoch_3.pth"} is truncated',
+        'epoch_2.pth',
+        f'going on from {trained / "epoch_1.pth"}',
+    ):
+        assert part in text
+
+
+def test_a_number_is_no_string(tmp_path):
+    """10 comes after 9; best checkpoints and others in the folder are not the one before."""
+    train(safe(tmp_path, **{'train_cfg.max_epochs': 10}))
+    shutil.copy(tmp_path / 'epoch_1.pth', tmp_path / 'best_error_epoch_9.pth')
+    shutil.copy(tmp_path / 'epoch_1.pth', tmp_path / 'epoch_11.pth')  # of an earlier, longer training
+    assert newest_checkpoint(tmp_path).endswith('epoch_10.pth')
+    cut(tmp_path / 'epoch_10.pth')
+    assert newest_checkpoint(tmp_path).endswith('/epoch_9.pth')
+
+
+def test_all_are_damaged(trained):
+    for path in trained.glob('*.pth'):
+        cut(path)
+    with pytest.raises(CheckpointError, match='no checkpoint to go on from: .*epoch_3.*epoch_2.*epoch_1'):
+        newest_checkpoint(trained)
+
+
+def test_code_stops(trained):
+    torch.save(dict(meta=Code(), message_hub={}, state_dict={}), trained / 'epoch_3.pth')
+    with pytest.raises(RefusedError, match='epoch_3.pth is refused'):
+        newest_checkpoint(trained)
+    cfg = safe(trained)
+    with pytest.raises(RefusedError):
+        train(cfg, resume=True)
+
+
+def test_weights_alone_are_no_training(tmp_path):
+    torch.save(dict(state_dict={}), tmp_path / 'x.pth')
+    with pytest.raises(CheckpointError, match=r'x.pth holds no state of a training \(meta, message_hub\)'):
+        check_resumable(str(tmp_path / 'x.pth'))
+
+
+def test_nothing_to_resume(tmp_path):
+    assert newest_checkpoint(tmp_path) is None
+    train(safe(tmp_path), resume=True)
+    assert 'epoch_3.pth' in names(tmp_path)
+
+
+def test_without_a_pointer(trained):
+    (trained / 'last_checkpoint').unlink()
+    assert newest_checkpoint(trained) == str(trained / 'epoch_3.pth')
+    (trained / 'last_checkpoint').write_text('')
+    assert newest_checkpoint(trained) == str(trained / 'epoch_3.pth')
+
+
+def test_a_moved_folder(tmp_path, monkeypatch):
+    """Also by a relative name, and from another current folder."""
+    monkeypatch.chdir(tmp_path)
+    train(safe('w'), stop=6)
+    (tmp_path / 'elsewhere').mkdir()
+    shutil.move('w', 'elsewhere/v')
+    monkeypatch.chdir(tmp_path / 'elsewhere')
+    train(safe('v'), resume=True)
+    train(safe(tmp_path / 'whole'))
+    assert_same(state(tmp_path / 'elsewhere' / 'v', 'epoch_3.pth'), state(tmp_path / 'whole', 'epoch_3.pth'))
+
+
+def test_a_copied_folder_leaves_its_original_alone(tmp_path):
+    def best(folder):
+        return validated(safe(tmp_path / folder, save_best='error', rule='less', max_keep_ckpts=1))
+
+    train(best('original'), stop=6)
+    shutil.copytree(tmp_path / 'original', tmp_path / 'copy')
+    before = {path.name: path.read_bytes() for path in (tmp_path / 'original').glob('*.pth')}
+    assert any(name.startswith('best') for name in before)
+    runner = train(best('copy'), resume=True)
+    assert runner._load_from.startswith(str(tmp_path / 'copy'))
+    assert {path.name: path.read_bytes() for path in (tmp_path / 'original').glob('*.pth')} == before
+    assert sum(name.startswith('best') for name in names(tmp_path / 'copy')) == 1
+
+
+def test_the_config_says_what_to_go_on_from(trained):
+    assert starting_point(Config(dict(work_dir=str(trained)))) is None
+    assert starting_point(Config(dict(work_dir=str(trained), resume=True))) == str(trained / 'epoch_3.pth')
+    named = dict(work_dir='nowhere', resume=True, load_from=str(trained / 'epoch_2.pth'))
+    assert starting_point(Config(named)) == str(trained / 'epoch_2.pth')
+    cut(trained / 'epoch_2.pth')
+    with pytest.raises(CheckpointError, match='epoch_2.pth'):  # this one was asked for
+        starting_point(Config(named))
+
+
+# ---- before the start -----------------------------------------------------------------------------------
+
+
+def test_a_work_folder_that_cannot_be(monkeypatch, capsys, tmp_path, folder):
+    monkeypatch.chdir(folder)
+    (tmp_path / 'file').write_text('in the way')
+    for work_dir, said in ((tmp_path / 'file', 'File exists'), (tmp_path / 'file' / 'w', 'Not a directory')):
+        arguments = [CONFIGS[QUICKEST], '--work-dir', work_dir]
+        message = f'cannot make the folder {work_dir}: {said}'
+        assert_refused(monkeypatch, capsys, 'train.py', *arguments, message=message)
+
+
+def test_a_disk_that_is_too_small(tmp_path, monkeypatch):
+    size = 1024 * (2 + 1)  # bytes; see below
+    free = dict(bytes=0)
+    monkeypatch.setattr(room.shutil, 'disk_usage', lambda path: SimpleNamespace(free=free['bytes']))
+    with pytest.raises(
+        UsageError, match=r'has 0 B free, and a checkpoint of this run takes about \d+ B, of which 2'
+    ):
+        train(safe(tmp_path))
+    assert names(tmp_path) == []
+    free['bytes'] = 10 * size
+    train(safe(tmp_path))
+
+
+def test_less_than_all_is_a_warning(tmp_path, monkeypatch):
+    runner = train(safe(tmp_path / 'a'))
+    size = room.checkpoint_bytes(runner, True)
+    monkeypatch.setattr(room.shutil, 'disk_usage', lambda path: SimpleNamespace(free=2.5 * size))
+    train(safe(tmp_path / 'b', log_level='WARNING'))
+    assert any('the 3 checkpoints to come take about' in line for line in messages(tmp_path / 'b'))
+    train(safe(tmp_path / 'c', log_level='WARNING', max_keep_ckpts=1))
+    assert not any('checkpoints to come' in line for line in messages(tmp_path / 'c'))
+
+
+@pytest.mark.parametrize(
+    'optimizer',
+    [
+        dict(type='SGD', lr=0.1),
+        dict(type='SGD', lr=0.1, momentum=0.9),
+        dict(type='AdamW', lr=0.1),
+        dict(type='Adam', lr=0.1, amsgrad=True),
+        dict(type='RMSprop', lr=0.1, momentum=0.9, centered=True),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize('ema', [False, True])
+def test_the_estimate(tmp_path, optimizer, ema):
+    """It is of the tensors in the file, to a few bytes of counters."""
+    cfg = safe(tmp_path, **{'optim_wrapper.optimizer': dict(_delete_=True, **optimizer)})
+    cfg.custom_hooks = [dict(type='EMAHook')] if ema else []
+    runner = train(cfg)
+    content = state(tmp_path, 'epoch_3.pth')
+    found = sum(
+        t.numel() * t.element_size() for t in tensors([content[k] for k in content if k != 'message_hub'])
+    )
+    assert room.checkpoint_bytes(runner, True) == pytest.approx(found, abs=100)
+
+
+def tensors(node):
+    if isinstance(node, torch.Tensor):
+        yield node
+    elif isinstance(node, dict | list | tuple):
+        for child in node.values() if isinstance(node, dict) else node:
+            yield from tensors(child)
+
+
+@pytest.mark.parametrize(
+    ('options', 'done', 'end', 'files'),
+    [
+        (dict(interval=1), 0, 12, 12),
+        (dict(interval=1), 9, 12, 3),
+        (dict(interval=5), 0, 12, 3),
+        (dict(interval=5, save_last=False), 0, 12, 2),
+        (dict(interval=5, save_begin=3), 0, 12, 3),
+        (dict(interval=-1), 0, 12, 1),
+        (dict(interval=-1, save_last=False), 0, 12, 0),
+        (dict(interval=1, max_keep_ckpts=3), 0, 12, 4),
+        (dict(interval=1, max_keep_ckpts=3), 9, 12, 1),
+        (dict(interval=1, max_keep_ckpts=1), 0, 1, 1),
+    ],
+)
+def test_planned_files(options, done, end, files):
+    hook = SafeCheckpointHook(**options)
+    hook.keep_ckpt_ids = list(range(done))[-options.get('max_keep_ckpts', 1) :]
+    runner = SimpleNamespace(epoch=done, max_epochs=end)
+    saved = [e for e in range(done, end) if saves(hook, SimpleNamespace(epoch=e, max_epochs=end))]
+    assert options.get('max_keep_ckpts') or len(saved) == files
+    assert room.planned(hook, runner) == files
+
+
+def saves(hook, runner):
+    """mmengine's own decision."""
+    runner._train_loop = None
+    last = hook.save_last and runner.epoch + 1 == runner.max_epochs
+    return hook.every_n_epochs(runner, hook.interval, hook.save_begin) or last
+
+
+# ---- in the tools ---------------------------------------------------------------------------------------
+
+
+def test_the_tool_puts_it_in_the_place_of_mmengines():
+    cfg = load_config(CONFIGS[DETECTOR])
+    cfg.default_hooks.checkpoint.max_keep_ckpts = 7
+    safekeeping.save_safely(cfg)
+    checkpoint = cfg.default_hooks.checkpoint
+    assert (checkpoint.type, checkpoint.max_keep_ckpts) == ('inimg_mm.SafeCheckpointHook', 7)
+
+    from mmengine.hooks import CheckpointHook
+
+    for hook, after in (
+        (dict(type=CheckpointHook), 'inimg_mm.SafeCheckpointHook'),
+        (dict(type='mmengine.CheckpointHook'), 'inimg_mm.SafeCheckpointHook'),
+        (dict(type='Mine'), 'Mine'),
+    ):
+        cfg = Config(dict(default_hooks=dict(checkpoint=hook)))
+        safekeeping.save_safely(cfg)
+        assert cfg.default_hooks.checkpoint.type == after
+    cfg = Config(dict(default_hooks=dict(checkpoint=None)))
+    safekeeping.save_safely(cfg)
+    assert cfg.default_hooks.checkpoint is None
+    cfg = Config(dict())
+    safekeeping.save_safely(cfg)
+    assert cfg.default_hooks.checkpoint == dict(type='inimg_mm.SafeCheckpointHook', interval=1)
+
+
+def test_the_tool_keeps_a_users_hooks():
+    cfg = Config(dict(custom_hooks=[dict(type='Mine')]))
+    safekeeping.resume_exactly(cfg)
+    safekeeping.resume_exactly(cfg)
+    assert cfg.custom_hooks == [dict(type='Mine'), dict(type='inimg_mm.ExactResumeHook')]
+
+
+@pytest.mark.slow
+def test_the_tool_skips_a_damaged_checkpoint(folder, monkeypatch, capsys, tmp_path):
+    monkeypatch.undo()  # the config is looked at
+    monkeypatch.chdir(folder)
+    options = ['--work-dir', tmp_path, '--cfg-options', 'train_dataloader.num_workers=0']
+    options += [
+        'train_dataloader.persistent_workers=False',
+        'train_cfg.max_epochs=2',
+        'train_cfg.val_interval=9',
+    ]
+    call_tool(monkeypatch, 'train.py', CONFIGS[QUICKEST], *options)
+    cut(tmp_path / 'epoch_2.pth')
+    call_tool(monkeypatch, 'train.py', CONFIGS[QUICKEST], '--resume', *options)
+    said = capsys.readouterr()
+    assert 'epoch_2.pth is truncated' in said.out + said.err
+    assert f'going on from {tmp_path / "epoch_1.pth"}' in said.out + said.err
+    assert 'load_from = None' in (tmp_path / f'{QUICKEST}.py').read_text()  # the config stays a config
+
+    torch.save(dict(meta=Code(), message_hub={}, state_dict={}), tmp_path / 'epoch_2.pth')
+    arguments = [CONFIGS[QUICKEST], '--resume', *options]
+    assert_refused(monkeypatch, capsys, 'train.py', *arguments, message='is refused')
