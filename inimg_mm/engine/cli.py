@@ -56,8 +56,8 @@ def config_parser(description: str | None) -> argparse.ArgumentParser:
     data.add_argument(
         '--data-root',
         metavar='DIR',
-        help='folder with train.json, val.json and images/ (COCO format), or for classification with '
-        'train/<class>/ and val/<class>/',
+        help='folder with train.json, val.json and images/ (COCO format), for classification with '
+        'train/<class>/ and val/<class>/, or for segmentation with images/train/, labels/train/ and the same of val',
     )
     data.add_argument('--classes', nargs='+', metavar='NAME', help='classes to use, in order; default: all')
     data.add_argument(
