@@ -57,7 +57,7 @@ def config_parser(description: str | None) -> argparse.ArgumentParser:
         '--data-root',
         metavar='DIR',
         help='folder with train.json, val.json and images/ (COCO format), for classification with '
-        'train/<class>/ and val/<class>/, or for segmentation with images/train/, labels/train/ and the same of val',
+        'train/<class>/ and val/<class>/, for segmentation with images/ and labels/, in each train/ and val/',
     )
     data.add_argument('--classes', nargs='+', metavar='NAME', help='classes to use, in order; default: all')
     data.add_argument(
