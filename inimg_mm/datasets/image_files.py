@@ -1,4 +1,4 @@
-"""Image files that are cut off, which decoders fill with grey and say nothing."""
+"""Image files that are cut off: older releases of OpenCV fill them with grey and say nothing."""
 
 from pathlib import Path
 

@@ -23,7 +23,7 @@ class CorruptDataHook(Hook):
     """Name the file of a sample that cannot be loaded, and leave up to a number of them out.
 
     A host stops at a corrupt image with an error of its decoder, often in a worker process and without
-    the file's name, and trains on a JPEG that is cut off, of which the decoder paints the rest grey. With
+    the file's name; with older releases of OpenCV it trains on a JPEG that is cut off, the rest grey. With
     this hook one sentence names the file, the image's id, and the step that failed.
 
     In training, up to ``skip_corrupt`` different files are left out: each is replaced by another sample,
