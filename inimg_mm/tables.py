@@ -66,17 +66,21 @@ def config_table(task: str) -> str:
     Raises:
         CatalogueError: If there are no configs of the task.
     """
+    found = catalogue.find(f'{task}/*')
+    published = any(entry.figures for entry in found)
     rows = [
         '| config | model | backbone | schedule | parameters, M | multiply-adds, G | of an image, W x H '
-        "| papers' figure | train |",
-        '| --- | --- | --- | --- | ---: | ---: | --- | --- | --- |',
+        + ("| papers' figure " if published else '')
+        + '| train |',
+        '| --- | --- | --- | --- | ---: | ---: | --- ' + ('| --- ' if published else '') + '| --- |',
     ]
-    for entry in catalogue.find(f'{task}/*'):
+    for entry in found:
         rows.append(
             f'| [{entry.name}]({entry.path.name}) | {entry.model} | {entry.backbone} '
             f'| {entry.length:,} {entry.unit}, batch {entry.batch} | {entry.params / 1e6:.2f} '
-            f'| {entry.macs / 1e9:.2f} | {entry.size} | {entry.figure} '
-            f'| `python tools/train.py configs/{entry.id}.py` |'
+            f'| {entry.macs / 1e9:.2f} | {entry.size} '
+            + (f'| {entry.figure} ' if published else '')
+            + f'| `python tools/train.py configs/{entry.id}.py` |'
         )
     return '\n'.join(rows)
 

@@ -13,8 +13,10 @@ from mmengine.config import Config
 
 from inimg_mm import catalogue
 from inimg_mm.__main__ import main
-from inimg_mm.engine import load_config
+from inimg_mm.engine import UsageError, load_config
 from inimg_mm.engine.copying import next_steps
+from inimg_mm.engine.describing import describe
+from inimg_mm.engine.metafiles import update_metafiles
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME = 'faster-rcnn_scnet50_fpn_1x_coco'
@@ -103,6 +105,37 @@ def test_no_configs(monkeypatch, tmp_path):
     monkeypatch.setattr(catalogue, 'PACKAGE', tmp_path / 'inimg_mm')
     with pytest.raises(catalogue.CatalogueError, match='has no configs'):
         catalogue.home()
+
+
+# ---- writing metafiles ---------------------------------------------------------------------------------
+
+
+def test_metafiles_are_written_once(tmp_path):
+    configs, shown = tmp_path / 'configs', []
+    shutil.copytree(ROOT / 'configs' / '_base_', configs / '_base_')
+    (configs / 'demo').mkdir()
+    for name in ('se-r18_digits', 'td-hm_scnet50_digits-96x96', 'td-hm_se-r18_digits-96x96'):
+        shutil.copy(ROOT / 'configs' / 'demo' / f'{name}.py', configs / 'demo')
+    written = [configs / 'demo' / 'metafile.yml', configs / 'model-index.yml']
+    assert update_metafiles(configs, lambda path: shown.append(path.name)) == written
+    assert len(shown) == 3
+    assert update_metafiles(configs) == []
+    content = catalogue.read_metafile(written[0])
+    assert content['Models'] == [
+        model
+        for model in catalogue.read_metafile(ROOT / 'configs' / 'demo' / 'metafile.yml')['Models']
+        if 'digits' in model['Name'] and 'rcnn' not in model['Name']
+    ]
+    assert [collection['Name'] for collection in content['Collections']] == ['SE', 'SCNet']
+    assert catalogue.read_metafile(written[1]) == {'Import': ['demo/metafile.yml']}
+
+
+def test_a_task_whose_data_is_not_known(tmp_path):
+    path = tmp_path / 'lvis' / 'x.py'
+    path.parent.mkdir()
+    path.touch()
+    with pytest.raises(UsageError, match=r'lvis/x\.py is in no folder whose data is known: imagenet, coco'):
+        describe(path)
 
 
 # ---- copying -----------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from inimg_mm import zoo
 from inimg_mm.registry import MODELS, type_name
 
 from .configs import load_config
+from .errors import UsageError
 from .model_complexity import input_size, measure_config
 from .random_batch import nodes
 
@@ -90,10 +91,13 @@ def describe(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: If the config cannot be read, or its model cannot be built.
     """
+    task = path.parent.name
+    if task not in DATA:
+        raise UsageError(f'{path} is in no folder whose data is known: {", ".join(DATA)} ({__name__}.DATA)')
     cfg = load_config(path)
     size = measure_config(cfg)
     width, height = input_size(cfg)
-    task, backbone = path.parent.name, backbone_label(cfg.model.backbone)
+    backbone = backbone_label(cfg.model.backbone)
     entry: dict[str, Any] = dict(Name=path.stem)
     entry['In Collection'] = method(cfg.model.backbone)
     entry['Config'] = f'configs/{task}/{path.name}'
