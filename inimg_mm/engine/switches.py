@@ -50,6 +50,11 @@ def use_compiler(cfg: Config, backend: str | None = None) -> None:
     """
     settings = cfg.compile if isinstance(cfg.get('compile'), dict) else {}
     backend = backend or settings.get('backend', 'inductor')
+    _check_compiler(backend)
+    cfg.compile = {**settings, 'backend': backend}
+
+
+def _check_compiler(backend: str) -> None:
     try:
         torch._dynamo.eval_frame.check_if_dynamo_supported()
     except RuntimeError as error:
@@ -62,7 +67,6 @@ def use_compiler(cfg: Config, backend: str | None = None) -> None:
         raise UsageError(f'--compile has no backend {backend!r}; choose from {backends}')
     if backend == 'inductor':
         _check_inductor()
-    cfg.compile = {**settings, 'backend': backend}
 
 
 def _check_inductor() -> None:
