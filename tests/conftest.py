@@ -194,3 +194,19 @@ def infer_tool(monkeypatch, tmp_path):
         return stop.value.code
 
     return run
+
+
+@pytest.fixture
+def quickly(monkeypatch):
+    """Leave out what takes a runner of a toy model most of its time.
+
+    That is tidying its config, looking at the machine, and pauses.
+    """
+    from mmengine.config import Config
+    from mmengine.runner import FlexibleRunner, Runner
+
+    monkeypatch.setattr(Config, 'pretty_text', property(lambda cfg: ''))
+    for runner in (Runner, FlexibleRunner):
+        monkeypatch.setattr(runner, '_log_env', lambda *args: None)
+    monkeypatch.setattr('mmengine.dataset.base_dataset.gc.collect', lambda: None)
+    monkeypatch.setattr('mmengine.runner.loops.time.sleep', lambda seconds: None)

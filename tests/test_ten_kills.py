@@ -8,8 +8,8 @@ import subprocess
 import sys
 
 import pytest
-from test_exact_resume import assert_same, state
 from tooling import CONFIGS, DETECTOR, TOOLS
+from toy_training import assert_same, state
 
 pytest.importorskip('mmdet', reason='the demo detector needs mmdet (extra mm)')
 

@@ -71,7 +71,7 @@ class ExactResumeHook(Hook):
         if self._resumed is not None:
             restore_gradients(runner, self._resumed.pop('gradients', None))
             runner.register_hook(PendingValidation(self._resumed), priority='LOWEST')
-        if isinstance(loop, IterBasedTrainLoop):
+        if hasattr(getattr(loop, 'dataloader_iterator', None), 'skip_iter'):
             self._take_over_passes(loop)
         elif isinstance(loop, EpochBasedTrainLoop):
             if self._resumed is not None:
@@ -137,6 +137,7 @@ class ExactResumeHook(Hook):
         iterator = type(loop.dataloader_iterator)(loop.dataloader)
         batches = self._batches
         assert batches is not None
+        loop.fast_forward_on_resume = False  # if True, mmengine goes on with the data of the start
 
         def next_pass() -> None:
             iterator._epoch += 1

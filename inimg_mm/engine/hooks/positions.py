@@ -39,10 +39,9 @@ def seed_cpu(*position: int | str) -> int:
 
 
 @contextmanager
-def own_randomness(*position: int | str) -> Iterator[None]:
-    """Run something at a seed of its own on the CPU, and leave the generators as they were."""
+def generators_kept() -> Iterator[None]:
+    """Leave the generators of the CPU as they are, whatever is done with them."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    seed_cpu(*position)
     try:
         yield
     finally:
@@ -80,6 +79,18 @@ class PositionedBatches:
         self._to_skip, self._next_pass = count, next_pass
 
     def __iter__(self) -> Iterator[list[Draw]]:
+        with generators_kept():
+            batches = self._begin_behind_skipped()
+        while True:
+            with generators_kept():
+                batch = self._draw(batches, self.iteration)
+            if batch is None:
+                return
+            iteration = self.iteration
+            self.iteration += 1
+            yield [Draw(index, iteration, place) for place, index in enumerate(batch)]
+
+    def _begin_behind_skipped(self) -> Iterator[list[Any]]:
         batches = self._begin()
         while self._to_skip:
             if self._draw(batches, self.iteration - self._to_skip) is not None:
@@ -89,18 +100,15 @@ class PositionedBatches:
             else:
                 self._next_pass()
                 batches = self._begin()
-        while (batch := self._draw(batches, self.iteration)) is not None:
-            iteration = self.iteration
-            self.iteration += 1
-            yield [Draw(index, iteration, place) for place, index in enumerate(batch)]
+        return batches
 
     def _begin(self) -> Iterator[list[Any]]:
-        with own_randomness(self.seed, 'pass', self.iteration - self._to_skip):
-            return iter(self.batch_sampler)
+        seed_cpu(self.seed, 'pass', self.iteration - self._to_skip)
+        return iter(self.batch_sampler)
 
     def _draw(self, batches: Iterator[list[Any]], iteration: int) -> list[Any] | None:
-        with own_randomness(self.seed, 'draw', iteration):
-            return next(batches, None)
+        seed_cpu(self.seed, 'draw', iteration)
+        return next(batches, None)
 
     def __len__(self) -> int:
         return len(self.batch_sampler)
