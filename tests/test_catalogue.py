@@ -232,7 +232,7 @@ def copy_or_exit(capsys, *arguments):
 
 
 def read_index(path):
-    modelindex = pytest.importorskip('modelindex.load_model_index', reason='comes with onedl-mim')
+    modelindex = pytest.importorskip('modelindex.load_model_index', reason='comes with mmpretrain')
     index = modelindex.load(str(path))
     assert not index.check_errors
     return {model.name: model.full_model for model in index.models}

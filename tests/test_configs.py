@@ -1,5 +1,6 @@
 """No config escapes: every file under configs/ is read, dumped, described, built, and trained for a step."""
 
+import re
 import sys
 from functools import cache
 from pathlib import Path
@@ -61,6 +62,15 @@ def test_metafiles_list_every_config_once():
         for model in catalogue.read_metafile(metafile)['Models']
     ]
     assert sorted(listed) == [f'configs/{name}.py' for name in sorted(NAMES.values())], UPDATE
+
+
+def test_no_base_is_left_over():
+    texts = {path: path.read_text() for path in CONFIGS.rglob('*.py')}
+    for base in (CONFIGS / '_base_').rglob('*.py'):
+        users = [
+            path for path, text in texts.items() if path != base and re.search(rf'\b{base.stem}\b', text)
+        ]
+        assert users, f'no config uses {base.relative_to(CONFIGS)}'
 
 
 @pytest.mark.parametrize('path', PATHS, ids=NAMES.get)
