@@ -82,10 +82,10 @@ torchrun() { # TOOL GPUS ARGUMENT...: starts GPUS processes of a tool here, as o
 }
 
 slurm() { # PARTITION JOB_NAME TOOL ARGUMENT...: starts GPUS tasks of a tool through srun
-    local partition=$1 job=$2 tool=$3 gpus=${GPUS:-8} extra
-    local each=${GPUS_PER_NODE:-$((gpus < 8 ? gpus : 8))} cpus=${CPUS_PER_TASK:-5}
+    local partition=$1 job=$2 tool=$3 gpus=${GPUS:-8} cpus=${CPUS_PER_TASK:-5} each extra
     shift 3
     need_count GPUS "$gpus"
+    each=${GPUS_PER_NODE:-$((gpus < 8 ? gpus : 8))}
     need_count GPUS_PER_NODE "$each"
     need_count CPUS_PER_TASK "$cpus"
     command -v srun >/dev/null || die 'there is no srun here: run this on a login node of a Slurm cluster'

@@ -137,9 +137,10 @@ def _wrap_without_devices(cfg: Config) -> None:
     if strategy_name(cfg) is None:
         cfg.model_wrapper_cfg = _data_parallel(cfg, cfg.get('model_wrapper_cfg'))
         return
-    strategy = cfg.setdefault('strategy', dict(type='DDPStrategy'))
+    if not cfg.get('strategy'):
+        cfg.strategy = dict(type='DDPStrategy')
     if strategy_name(cfg) == 'DDPStrategy':
-        strategy.model_wrapper = _data_parallel(cfg, strategy.get('model_wrapper'))
+        cfg.strategy.model_wrapper = _data_parallel(cfg, cfg.strategy.get('model_wrapper'))
 
 
 def _data_parallel(cfg: Config, wrapper: dict[str, Any] | None) -> dict[str, Any]:
