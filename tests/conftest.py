@@ -1,5 +1,6 @@
 """What the tests share: one thread, fixed seeds, tiny nets and random states."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ from torch import nn
 
 from inimg_mm import zoo
 
-pytest.register_assert_rewrite('tooling')
+PRINT_ARGUMENTS = '#!/bin/sh\nfor word; do printf "%s\\n" "$word"; done\n'
+
+pytest.register_assert_rewrite('tooling', 'small_training')
 torch.set_num_threads(1)
 
 DEEP = [name for name, model in zoo.MODELS.items() if model.config.get('depth', 0) > 50]
@@ -210,3 +213,23 @@ def quickly(monkeypatch):
         monkeypatch.setattr(runner, '_log_env', lambda *args: None)
     monkeypatch.setattr('mmengine.dataset.base_dataset.gc.collect', lambda: None)
     monkeypatch.setattr('mmengine.runner.loops.time.sleep', lambda seconds: None)
+
+
+@pytest.fixture
+def programs(tmp_path, monkeypatch):
+    """Put programs before all others on PATH."""
+    folder = tmp_path / 'bin with spaces'
+    folder.mkdir()
+    monkeypatch.setenv('PATH', f'{folder}:{os.environ["PATH"]}')
+    for name in ('PYTHON', 'NNODES', 'NODE_RANK', 'MASTER_ADDR', 'PORT', 'RDZV_BACKEND', 'RDZV_ID'):
+        monkeypatch.delenv(name, raising=False)
+    for name in ('GPUS', 'GPUS_PER_NODE', 'CPUS_PER_TASK', 'SRUN_ARGS'):
+        monkeypatch.delenv(name, raising=False)
+
+    def make(name, text=PRINT_ARGUMENTS):
+        path = folder / name
+        path.write_text(text)
+        path.chmod(0o755)
+        return path
+
+    return make
