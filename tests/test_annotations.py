@@ -61,8 +61,7 @@ def changed(place, **values):
 
 def test_whole_annotations_pass():
     assert find_broken(WHOLE, masks=True) == []
-    for other in ([1, 2], dict(metainfo={}, data_list=[]), 'text'):
-        assert find_broken(other) == []
+    assert find_broken(dict(images=WHOLE['images'], categories=WHOLE['categories'])) == []  # a test set
 
 
 @pytest.mark.parametrize('name', ['bccd/train.json', 'coco_sample/person_keypoints.json'])
@@ -134,7 +133,7 @@ def test_a_broken_image_goes_with_its_annotations():
     content = copy.deepcopy(WHOLE)
     del content['images'][1]['width'], content['images'][1]['file_name']
     (broken,) = find_broken(content)
-    assert broken.reason == 'image 2 (None) has no width, file_name'
+    assert broken.reason == 'image 2 (None) has no file_name, width'
     cleaned = without(content, [broken])
     assert [image['id'] for image in cleaned['images']] == [1]
     assert [annotation['id'] for annotation in cleaned['annotations']] == [10]
@@ -149,9 +148,19 @@ def test_entries_that_are_no_objects():
     assert find_broken(without(content, find_broken(content))) == []
 
 
-def test_a_file_without_images():
-    with pytest.raises(AnnotationError, match="no list of 'images' and 'categories'"):
-        find_broken(dict(annotations=[]))
+@pytest.mark.parametrize('content', [dict(annotations=[]), dict(WHOLE, images={}), [1, 2], 'text', None])
+def test_another_format(content):
+    with pytest.raises(AnnotationError, match='no list of images, as COCO format has'):
+        find_broken(content)
+    with pytest.raises(AnnotationError, match='no list of categories'):
+        find_broken(dict(images=[]))
+
+
+def test_ids_that_are_none():
+    (broken,) = find_broken(changed(0, id=[1], image_id={}, category_id=[]))
+    assert (
+        'annotation [1] of image {} (None): there is no such image, there is no category []' in broken.reason
+    )
 
 
 # ---- in a config ----------------------------------------------------------------------------------------
@@ -201,11 +210,35 @@ def test_broken_ones_are_left_out_of_a_copy(cfg, tmp_path):
     with pytest.raises(AnnotationError, match=rf'in {path}, annotation 10 of image 1 \(one.jpg\): its bbox'):
         checking_annotations.check_annotations(cfg, LOADERS)
     checking_annotations.check_annotations(cfg, LOADERS, skip=1)
-    copied = tmp_path / 'w' / 'annotations' / 'train.json'
+    (copied,) = (tmp_path / 'w' / 'annotations').iterdir()
     assert cfg.train_dataloader.dataset.ann_file == str(copied)
     assert [a['id'] for a in json.loads(copied.read_text())['annotations']] == [11, 12]
     assert json.loads(path.read_text()) == content
     assert cfg.val_dataloader.dataset.ann_file == 'val.json'
+
+
+def test_files_of_the_same_name(cfg, tmp_path):
+    datasets = []
+    for name in ('a', 'b'):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / 'train.json').write_text(json.dumps(changed(0 if name == 'a' else 1, bbox=None)))
+        datasets.append({**cfg.train_dataloader.dataset, 'data_root': str(tmp_path / name)})
+    cfg.train_dataloader.dataset = dict(type='ConcatDataset', datasets=datasets)
+    checking_annotations.check_annotations(cfg, ('train_dataloader',), skip=1)
+    kept = [
+        json.loads(Path(d.ann_file).read_text())['annotations'] for d in cfg.train_dataloader.dataset.datasets
+    ]
+    assert [[annotation['id'] for annotation in one] for one in kept] == [[11, 12], [10, 12]]
+
+
+@pytest.mark.parametrize('kind', ['CocoPanopticDataset', 'WFLWDataset', 'COCOCaption'])
+def test_other_data_sets_have_their_own_rules(cfg, kind):
+    write(cfg, 'train', dict(annotations=[dict(caption='a cat')]))
+    cfg.train_dataloader.dataset.type = kind
+    checking_annotations.check_annotations(cfg, LOADERS)
+    cfg_path(cfg, 'train').write_text('{')
+    with pytest.raises(AnnotationError, match='cannot be read'):
+        checking_annotations.check_annotations(cfg, LOADERS)
 
 
 def test_more_than_tolerated(cfg):

@@ -196,16 +196,19 @@ def test_a_work_folder_that_cannot_be(monkeypatch, capsys, tmp_path, folder):
 
 
 def test_a_disk_that_is_too_small(tmp_path, monkeypatch):
-    size = 1024 * (2 + 1)  # bytes; see below
-    free = dict(bytes=0)
-    monkeypatch.setattr(room.shutil, 'disk_usage', lambda path: SimpleNamespace(free=free['bytes']))
-    with pytest.raises(
-        UsageError, match=r'has 0 B free, and a checkpoint of this run takes about \d+ B, of which 2'
-    ):
-        train(safe(tmp_path))
-    assert names(tmp_path) == []
-    free['bytes'] = 10 * size
-    train(safe(tmp_path))
+    size = room.checkpoint_bytes(train(safe(tmp_path / 'a')), True)
+    free = SimpleNamespace(free=1.9 * size)
+    monkeypatch.setattr(room.shutil, 'disk_usage', lambda path: free)
+    said = (
+        r'has [\d.]+ k?B free, and a checkpoint of this run takes about [\d.]+ k?B, of which 2 must find room'
+    )
+    with pytest.raises(UsageError, match=said):
+        train(safe(tmp_path / 'b'))
+    assert names(tmp_path / 'b') == []
+    free.free = 2 * size
+    train(safe(tmp_path / 'b'), stop=6)
+    free.free = size  # the one that is there stays until the next is whole
+    train(safe(tmp_path / 'b'), resume=True)
 
 
 def test_less_than_all_is_a_warning(tmp_path, monkeypatch):

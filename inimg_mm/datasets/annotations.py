@@ -2,7 +2,7 @@
 
 import json
 import math
-import os
+import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -37,9 +37,9 @@ def read_annotations(path: str | Path) -> Any:
 
 
 def find_broken(content: Any, masks: bool = False) -> list[Broken]:
-    """Look through annotations in COCO format; other formats pass.
+    """Look through annotations in COCO format, as the hosts' ``CocoDataset`` read them.
 
-    Broken is what the hosts would stop at without a name, drop silently, or train on: an image without
+    Broken is what they would stop at without a name, drop silently, or train on: an image without
     name or size, an annotation with an unknown image or category, a box that is missing, not four finite
     numbers or of negative size, keypoints that are not threes of finite numbers, an id that
     occurs twice. A box of zero size, which COCO has and the hosts drop, is not.
@@ -48,29 +48,31 @@ def find_broken(content: Any, masks: bool = False) -> list[Broken]:
         content: From :func:`read_annotations`.
         masks: Whether the masks are read too: they must be there, polygons of at least three points,
             or run lengths.
+
+    Raises:
+        AnnotationError: If it has no lists of images and categories. Those of a test set have no others.
     """
-    if not isinstance(content, dict) or not isinstance(content.get('annotations'), list):
-        return []
-    images = content.get('images')
-    if not isinstance(images, list) or not isinstance(content.get('categories'), list):
-        raise AnnotationError("it has 'annotations', and no list of 'images' and 'categories' beside them")
-    names = {image.get('id'): image.get('file_name') for image in images if isinstance(image, dict)}
-    categories = {category.get('id') for category in content['categories'] if isinstance(category, dict)}
+    for kind in ('images', 'categories'):
+        if not isinstance(content, dict) or not isinstance(content.get(kind), list):
+            raise AnnotationError(f'it has no list of {kind}, as COCO format has')
+    images, annotations = content['images'], content.get('annotations', [])
+    names = {_id(image): image.get('file_name') for image in images if isinstance(image, dict)}
+    categories = {_id(category) for category in content['categories'] if isinstance(category, dict)}
     found = [
         Broken('images', place, why) for place, image in enumerate(images) for why in _image_faults(image)
     ]
-    counts = Counter(a.get('id') for a in content['annotations'] if isinstance(a, dict))
-    for place, annotation in enumerate(content['annotations']):
+    counts = Counter(_id(annotation) for annotation in annotations if isinstance(annotation, dict))
+    for place, annotation in enumerate(annotations):
         if not isinstance(annotation, dict):
             found.append(Broken('annotations', place, f'annotation number {place} is no object'))
             continue
         faults = _annotation_faults(annotation, names, categories, masks)
-        if counts[annotation.get('id')] > 1:
-            counts[annotation.get('id')] -= 1
+        if counts[_id(annotation)] > 1:
+            counts[_id(annotation)] -= 1
             faults = [*faults, 'the id occurs again']
         if faults:
-            image_id = annotation.get('image_id')
-            where = f'annotation {annotation.get("id")} of image {image_id} ({names.get(image_id)})'
+            image_id = _id(annotation, 'image_id')
+            where = f'annotation {_id(annotation)} of image {image_id} ({names.get(image_id)})'
             found.append(Broken('annotations', place, f'{where}: {", ".join(faults)}'))
     return found
 
@@ -79,14 +81,14 @@ def without(content: Content, broken: Iterable[Broken]) -> Content:
     """The same annotations without broken ones; an image goes with all of its annotations."""
     places = {kind: {b.place for b in broken if b.kind == kind} for kind in ('images', 'annotations')}
     dropped = [content['images'][place] for place in places['images']]
-    ids = {image.get('id') for image in dropped if isinstance(image, dict)}
+    ids = {_id(image) for image in dropped if isinstance(image, dict)}
     return {
         **content,
         'images': [image for place, image in enumerate(content['images']) if place not in places['images']],
         'annotations': [
             annotation
-            for place, annotation in enumerate(content['annotations'])
-            if place not in places['annotations'] and annotation.get('image_id') not in ids
+            for place, annotation in enumerate(content.get('annotations', []))
+            if place not in places['annotations'] and _id(annotation, 'image_id') not in ids
         ],
     }
 
@@ -94,7 +96,7 @@ def without(content: Content, broken: Iterable[Broken]) -> Content:
 def write_annotations(content: Content, path: Path) -> None:
     """Write a JSON file as a whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
+    temporary = path.with_name(f'.{path.name}.{uuid.uuid4().hex}')
     try:
         temporary.write_text(json.dumps(content), encoding='utf-8')
         temporary.replace(path)
@@ -106,21 +108,19 @@ def _image_faults(image: Any) -> Iterator[str]:
     if not isinstance(image, dict):
         yield f'image {image!r} is no object'
         return
-    missing = [key for key in ('id', 'width', 'height') if key not in image]
-    if 'file_name' not in image and 'coco_url' not in image:  # LVIS has the latter
-        missing.append('file_name')
+    missing = [key for key in ('id', 'file_name', 'width', 'height') if key not in image]
     if missing:
-        yield f'image {image.get("id")} ({image.get("file_name")}) has no {", ".join(missing)}'
+        yield f'image {_id(image)} ({image.get("file_name")}) has no {", ".join(missing)}'
 
 
 def _annotation_faults(
     annotation: Content, images: dict[Any, Any], categories: set[Any], masks: bool
 ) -> list[str]:
     faults = []
-    if annotation.get('image_id') not in images:
+    if _id(annotation, 'image_id') not in images:
         faults.append('there is no such image')
-    if annotation.get('category_id') not in categories:
-        faults.append(f'there is no category {annotation.get("category_id")}')
+    if (category := _id(annotation, 'category_id')) not in categories:
+        faults.append(f'there is no category {category}')
     faults += _box_faults(annotation.get('bbox'))
     if 'keypoints' in annotation:
         points = annotation['keypoints']
@@ -152,6 +152,12 @@ def _mask_faults(mask: Any) -> list[str]:
         if not _numbers(polygon) or len(polygon) < 6 or len(polygon) % 2:
             return ['a polygon of its segmentation is not three or more pairs of finite numbers']
     return []
+
+
+def _id(entry: Content, key: str = 'id') -> Any:
+    """An id of an entry, or what stands in its place in a form that can be looked up."""
+    value = entry.get(key)
+    return str(value) if isinstance(value, list | dict) else value
 
 
 def _numbers(values: Any) -> bool:

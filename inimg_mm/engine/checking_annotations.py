@@ -2,6 +2,7 @@
 
 import logging
 import os
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,12 @@ from inimg_mm.datasets.annotations import (
 
 from .preflight import datasets_of
 
+COCO = 'CocoDataset'
+"""mmdet's and mmpose's data set whose entries are looked at; others have their own rules."""
+
+CLASS_LISTS = ('CustomDataset', 'ImageNet')
+"""mmpretrain's data sets with a list of images and classes."""
+
 CLEANED = 'annotations'
 """Folder in the work folder for annotation files without what is broken."""
 
@@ -27,7 +34,7 @@ CLEANED = 'annotations'
 def check_annotations(cfg: Config, loaders: Sequence[str], skip: int = 0) -> None:
     """Look through the annotation files of a config's loaders.
 
-    Files in COCO format are looked through entry by entry, other JSON files are parsed, and lists of
+    Files of a ``CocoDataset`` are looked through entry by entry, other JSON files are parsed, and lists of
     images with class numbers are read; what else there is, is the host's.
 
     Args:
@@ -47,11 +54,12 @@ def check_annotations(cfg: Config, loaders: Sequence[str], skip: int = 0) -> Non
                 _check(dataset, Path(path), masks, skip if loader == 'train_dataloader' else 0, cfg.work_dir)
 
 
-def check_file(path: Path, masks: bool, skip: int = 0) -> Content | None:
+def check_file(path: Path, kind: str, masks: bool, skip: int = 0) -> Content | None:
     """Look through a JSON file of annotations.
 
     Args:
         path: The file.
+        kind: Class of the data set that reads it; a ``CocoDataset``'s entries are looked at.
         masks: Whether its masks are used.
         skip: How many annotations may be broken.
 
@@ -62,6 +70,8 @@ def check_file(path: Path, masks: bool, skip: int = 0) -> Content | None:
         AnnotationError: If it cannot be read, or more is broken.
     """
     content = read_annotations(path)
+    if kind != COCO:
+        return None
     try:
         broken = find_broken(content, masks)
     except AnnotationError as error:
@@ -77,11 +87,13 @@ def check_file(path: Path, masks: bool, skip: int = 0) -> Content | None:
 
 def _check(dataset: Any, path: Path, masks: bool, skip: int, work_dir: str) -> None:
     kind = dataset.get('type')
-    if path.suffix == '.txt' and getattr(kind, '__name__', kind) in ('CustomDataset', 'ImageNet'):
+    kind = kind.split('.')[-1] if isinstance(kind, str) else getattr(kind, '__name__', '')
+    if path.suffix == '.txt' and kind in CLASS_LISTS:
         _check_class_list(path, dataset.get('with_label', True))
-    if path.suffix != '.json' or (cleaned := check_file(path, masks, skip)) is None:
+    if path.suffix != '.json' or (cleaned := check_file(path, kind, masks, skip)) is None:
         return
-    copy = Path(work_dir, CLEANED, path.name).absolute()
+    number = zlib.crc32(str(path.absolute()).encode())  # two files may have the same name
+    copy = Path(work_dir, CLEANED, f'{path.stem}-{number:08x}.json').absolute()
     write_annotations(cleaned, copy)
     dataset['ann_file'] = str(copy)
 

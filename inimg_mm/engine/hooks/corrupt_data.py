@@ -1,5 +1,6 @@
 """Corrupt data: named, and up to a number left out of a training."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ class CorruptDataHook(Hook):
         """Begin a new list, or go on with that of the resumed training."""
         assert self._skipped is not None
         if runner.iter == 0:
-            if is_main_process():
+            if os.environ.get('LOCAL_RANK', '0') == '0':  # the first process of each machine
                 self._skipped.clear()
             barrier()
         elif known := self._skipped.entries():
@@ -111,4 +112,5 @@ def _check_annotations(data: Any) -> None:
         path = Path(str(getattr(dataset, 'ann_file', '') or ''))
         if path.suffix == '.json' and path.is_file():
             steps = getattr(getattr(dataset, 'pipeline', None), 'transforms', [])
-            check_file(path, masks=any(getattr(step, 'with_mask', False) for step in steps))
+            masks = any(getattr(step, 'with_mask', False) for step in steps)
+            check_file(path, type(dataset).__name__, masks)

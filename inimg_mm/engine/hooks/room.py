@@ -12,7 +12,7 @@ from ..errors import UsageError
 from .unfinished_step import optim_wrappers
 
 LEAST = 2
-"""Checkpoints that must find room: one is kept until the next is whole."""
+"""Checkpoints that must find room in a new run: one is kept until the next is whole."""
 
 
 def check_room(hook: Any, runner: Any) -> None:
@@ -30,12 +30,13 @@ def check_room(hook: Any, runner: Any) -> None:
         return
     size = checkpoint_bytes(runner, hook.save_optimizer)
     best = len(hook.save_best) + 1 if hook.save_best else 0
-    needed = max(files, LEAST) * size + best * checkpoint_bytes(runner, False)
+    least = 1 if runner.iter else LEAST
+    needed = max(files, least) * size + best * checkpoint_bytes(runner, False)
     free = shutil.disk_usage(hook.out_dir).free
-    if free < LEAST * size:
+    if free < least * size:
         raise UsageError(
             f'{hook.out_dir} has {_readable(free)} free, and a checkpoint of this run takes about '
-            f'{_readable(size)}, of which {LEAST} must find room: one is kept until the next is whole'
+            f'{_readable(size)}, of which {least} must find room: one is kept until the next is whole'
         )
     if free < needed:
         runner.logger.warning(
