@@ -61,4 +61,8 @@ def _configs(pattern: str | None, copy: list[str] | None, force: bool) -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except BrokenPipeError:  # of `| head`
+        sys.stdout = None  # type: ignore[assignment]
+        sys.exit(1)
