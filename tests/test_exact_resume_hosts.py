@@ -31,7 +31,8 @@ def test_demo_configs(folder, monkeypatch, tmp_path, name, host):
 
     def demo(work_dir, exact=True):
         options = {
-            'train_dataloader.batch_size': 5,
+            'train_dataloader.batch_size': 3,
+            'train_dataloader.dataset.indices': 9,
             'train_cfg.max_epochs': 2,
             'train_cfg.val_interval': 9,
             'val_cfg': None,

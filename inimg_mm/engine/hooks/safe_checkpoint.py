@@ -23,6 +23,9 @@ UNFINISHED = '.{}.part'
 IN_FOLDERS = ('DeepSpeedStrategy', 'ColossalAIStrategy')
 """Strategies of mmengine that write folders and give the parts names of their own."""
 
+TORCHS_WRITER = 'PytorchStreamWriter'
+"""What torch calls itself in errors of writing, which are no ``OSError``."""
+
 
 class CheckpointNotSavedError(UsageError):
     """A checkpoint could not be written; those before it are untouched."""
@@ -137,7 +140,9 @@ class SafeCheckpointHook(CheckpointHook):
                     shutil.rmtree(target)
                 written.replace(target)
                 _flush(target.parent)
-        except (OSError, RuntimeError) as error:  # the latter from torch's own writer
+        except (OSError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and TORCHS_WRITER not in str(error):
+                raise
             if whole and is_main_process() and written.exists():
                 _remove(written)
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
