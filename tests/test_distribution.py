@@ -4,6 +4,7 @@ What the small training computes in one process, with all of a batch, is what se
 norms are in eval, its pictures come without chance, and its steps are linear in the gradient.
 """
 
+import json
 import os
 import re
 import signal
@@ -188,13 +189,12 @@ def test_slurm_trains_on_cpus(folder, config, programs, alone, tmp_path):
     assert_same_as_alone(work_dir, alone)
 
 
-def test_dist_test_tests_as_one_process_does(folder, config, alone, tmp_path):
+def test_dist_test_tests_as_one_process_does(folder, monkeypatch, config, alone, tmp_path):
     path, written = f'{alone.work_dir}/epoch_2.pth', tmp_path / 'metrics.json'
     output = succeeded(job('dist_test.sh', config(), path, 2, '--out', written, cwd=folder))
     assert 'GPU number: 2' in output
-    tested = re.findall(r'accuracy/top1: ([\d.]+)', output)[-1]
-    assert f'{float(tested):.4f}' == tested
-    assert tested in written.read_text()
+    monkeypatch.chdir(folder)
+    assert json.loads(written.read_text()) == engine.evaluate(classifier(tmp_path), path)
 
 
 # ---- a process that dies --------------------------------------------------------------------------------
@@ -255,7 +255,7 @@ def test_trouble_on_one_machine_ends_the_job_on_the_other(folder, troubled, tmp_
     ]
     output, status = ended(machines[0])
     assert status not in (0, 2)
-    assert 'Connection closed by peer' in output or 'Timed out waiting 15000ms' in output
+    assert re.search(r'gloo.*(by peer|Broken pipe)|Timed out waiting 15000ms', output), output[-6000:]
     assert 'the job has ended with status' in output
     if trouble == 'silence':
         machines[1].terminate()
