@@ -64,5 +64,5 @@ if __name__ == '__main__':
     try:
         sys.exit(main())
     except BrokenPipeError:  # of `| head`
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         sys.exit(1)
