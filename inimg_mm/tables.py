@@ -80,9 +80,16 @@ def config_table(task: str) -> str:
             f'| {entry.length:,} {entry.unit}, batch {entry.batch} | {entry.params / 1e6:.2f} '
             f'| {entry.macs / 1e9:.2f} | {entry.size} '
             + (f'| {entry.figure} ' if published else '')
-            + f'| `python tools/train.py configs/{entry.id}.py` |'
+            + f'| `{_training(entry)}` |'
         )
     return '\n'.join(rows)
+
+
+def _training(entry: catalogue.Entry) -> str:
+    """The command that trains a config; one that shards its model needs a launcher."""
+    config = f'configs/{entry.id}.py'
+    sharded = '_base_/strategies/' in entry.path.read_text()
+    return f'tools/dist_train.sh {config} 8' if sharded else f'python tools/train.py {config}'
 
 
 Tables = Mapping[str, Callable[[], str]]
