@@ -25,7 +25,7 @@ EXTRAS = {
     'dev': ['coverage', 'hypothesis', 'import-linter', 'mypy', 'pytest', 'pytest-xdist', 'ruff'],
 }
 
-CARRIED = {'configs': ('.md', '.py', '.yml'), 'tools': ('.py', '.sh')}
+CARRIED = {'configs': ('.md', '.py', '.yml'), 'tools': ('.md', '.py', '.sh')}
 """The files beside the package that a wheel and a source distribution carry, by folder."""
 
 

@@ -129,13 +129,15 @@ def test_commands_in_the_text(task, monkeypatch, capsys):
     """Those of the table, and the listing; what is copied is NAME."""
     found = [words.split() for words in re.findall(r'`python ([^`]+)`', TEXTS[task])]
     trained = [words for words in found if words[0] == 'tools/train.py']
-    assert len(trained) == len(list((ROOT / 'configs' / task).glob('*.py')))
+    sharded = re.findall(r'`tools/dist_train.sh (configs/\S+) 8`', TEXTS[task])
+    assert all((ROOT / config).is_file() for config in sharded)
+    assert len(trained) + len(sharded) == len(list((ROOT / 'configs' / task).glob('*.py')))
     for words in (trained[0], trained[-1]):
         assert (ROOT / parse(monkeypatch, words).config).is_file()
     listing, copying = (words for words in found if words not in trained)
     assert copying == ['-m', 'inimg_mm', 'configs', '--copy', 'NAME']
     assert main(listing[2:]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == len(trained) + 1
+    assert len(capsys.readouterr().out.splitlines()) == len(trained) + len(sharded) + 1
 
 
 @pytest.mark.parametrize('task', TEXTS)
