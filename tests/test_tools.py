@@ -122,25 +122,6 @@ def test_own_data_from_the_command_line(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_ranks_train_on_a_cpu(folder, tmp_path):
-    if launch.get_device() != 'cpu':
-        pytest.skip('gloo is for machines without an accelerator')
-    torchrun = [
-        sys.executable,
-        '-W',
-        'ignore',
-        '-m',
-        'torch.distributed.run',
-        '--standalone',
-        '--nproc-per-node=2',
-    ]
-    options = ['--work-dir', tmp_path, '--launcher', 'pytorch', '--cfg-options', *TWO_ITERATIONS]
-    output = run(*torchrun, TOOLS / 'train.py', CONFIGS[QUICKEST], *options, cwd=folder)
-    assert 'Epoch(train) [1][2/2]' in ' '.join(output.split())  # 20 images, batches of 8, two ranks
-    assert (tmp_path / 'epoch_1.pth').is_file()
-
-
-@pytest.mark.slow
 def test_demo_smoke(tmp_path):
     pytest.importorskip('sklearn', reason='the demo data needs scikit-learn (extra demo)')
     pytest.importorskip('skimage', reason='the demo data needs scikit-image (extra demo)')

@@ -132,3 +132,24 @@ def test_a_compiled_step_is_the_same_and_holds_the_gates(folder, monkeypatch, tm
     assert_close(checkpoint(plain)['state_dict'], checkpoint(compiled)['state_dict'], rtol=1e-4, atol=1e-6)
     (forward,) = [graph for graph in graphs if 'conv2d' in graph]  # the gates break no graph
     assert forward.count('sigmoid') == 8  # one a block
+
+
+# ---- learning rates -------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_rates_by_batch_and_by_layer(folder, monkeypatch, tmp_path):
+    """Half the batch that the rate is for, and 0.9 times it for each block further from the head."""
+    monkeypatch.chdir(folder)
+    cfg = classifier(
+        tmp_path,
+        **STILL,
+        **{
+            'auto_scale_lr': dict(base_batch_size=16),
+            'optim_wrapper.constructor': 'inimg_mm.LayerDecayOptimWrapperConstructor',
+            'optim_wrapper.paramwise_cfg': dict(decay_rate=0.9),
+        },
+    )
+    engine.train(cfg, auto_scale_lr=True)
+    rates = {group['lr'] for group in checkpoint(cfg)['optimizer']['param_groups']}
+    assert sorted(rates) == pytest.approx([0.05 * 0.9**layer for layer in range(9, -1, -1)])
