@@ -98,7 +98,7 @@ def check_data(cfg: Config, loaders: Sequence[str]) -> None:
 
 
 def datasets_of(node: Any) -> Iterator[dict[str, Any]]:
-    """Walk through the innermost data sets of a config, behind wrappers that have a ``dataset`` or ``datasets``."""
+    """Go through the innermost data sets of a config, behind wrappers with a ``dataset`` or ``datasets``."""
     if isinstance(node, list | tuple):
         for child in node:
             yield from datasets_of(child)
