@@ -103,7 +103,7 @@ def test_nets_of_another_shape_stop(host, family, first_step):
     assert f'does not fit this {family}: ' in message
     assert 'The file fits resnet50; give the weights of this net' in message
     assert message.endswith(', or init_cfg=None')
-    assert (f"(published for scnet50: {AUTHORS})" in message) == (family == 'SCNet')
+    assert (f'(published for scnet50: {AUTHORS})' in message) == (family == 'SCNet')
     first_step(host, family, init_cfg=None)
 
 
