@@ -22,7 +22,7 @@ EXTRAS = {
     'seg': [*MM, 'onedl-mmsegmentation'],
     'bench': ['fvcore', 'grad-cam', 'onnx', 'onnxruntime', 'onnxscript', 'timm'],
     'demo': ['matplotlib', 'rich', 'scikit-image', 'scikit-learn'],
-    'dev': ['coverage', 'hypothesis', 'import-linter', 'mypy', 'pytest', 'pytest-xdist', 'ruff'],
+    'dev': ['coverage', 'hypothesis', 'import-linter', 'mypy', 'onedl-mim', 'pytest', 'pytest-xdist', 'ruff'],
 }
 
 CARRIED = {'configs': ('.md', '.py', '.yml'), 'tools': ('.md', '.py', '.sh')}
