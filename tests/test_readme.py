@@ -1,19 +1,37 @@
 """The README is true: its tables are computed, its snippets run, its files exist."""
 
+import os
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
+from mmengine.registry import HOOKS
+from test_task_readmes import parse
 
 from inimg_mm import zoo
+from inimg_mm.__main__ import main
 from inimg_mm.tables import GATES, fill
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / 'README.md').read_text()
+DEMO_README = (ROOT / 'configs' / 'demo' / 'README.md').read_text()
 SNIPPETS = re.findall(r'```python\n(.*?)```', README, re.DOTALL)
+
+
+def commands(text):
+    """The lines of the shell blocks."""
+    blocks = re.findall(r'```bash\n(.*?)```', text, re.DOTALL)
+    return [line for block in blocks for line in block.replace('\\\n', ' ').splitlines() if line]
+
+
+WALK = [line for line in commands(README) if 'work_dirs/digits' in line or 'make_demo_data' in line]
+"""From the demo data to drawn predictions."""
 
 
 def test_tables_are_up_to_date():
@@ -88,3 +106,65 @@ def test_own_data_snippet(tmp_path):
     assert cfg.model.roi_head.bbox_head.num_classes == 2
     assert cfg.train_dataloader.dataset.data_root == str(tmp_path / 'data')
     assert cfg.val_evaluator.ann_file == str(tmp_path / 'data' / 'val.json')
+
+
+def test_hook_lines_snippet():
+    cfg = Config.fromstring(SNIPPETS[3], '.py')
+    hooks = [cfg.default_hooks.checkpoint, *cfg.custom_hooks]
+    for hook in hooks:
+        assert f'inimg_mm.{type(HOOKS.build(dict(hook))).__name__}' == hook.type
+    assert len(hooks) == 4
+
+
+# ---- commands -------------------------------------------------------------------------------------------
+
+TOOL_LINES = [line for line in commands(README) + commands(DEMO_README) if line.startswith('python tools/')]
+OTHER_LINES = [line for line in commands(README) if line not in TOOL_LINES]
+
+
+def test_there_are_commands():
+    assert len(WALK) == 4
+    assert len(TOOL_LINES) >= 7
+    assert {line.split()[0] for line in OTHER_LINES} == {'python', 'tools/demo.sh', 'tools/run_tests.sh'}
+
+
+@pytest.mark.parametrize('line', TOOL_LINES)
+def test_tools_take_their_arguments(line, monkeypatch):
+    words = shlex.split(line.replace(' CONFIG', ' x.py').replace(' [--checkpoint FILE]', ''), comments=True)
+    parsed = parse(monkeypatch, words[1:])
+    config = getattr(parsed, 'config', 'x.py')
+    assert config == 'x.py' or (ROOT / config).is_file()
+
+
+@pytest.mark.parametrize('line', [line for line in OTHER_LINES if line.startswith('python')])
+def test_listing_and_copying(line, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    python, option, package, *words = shlex.split(line, comments=True)
+    assert (python, option, package) == ('python', '-m', 'inimg_mm')
+    if '--copy' in words:
+        pytest.importorskip('mmdet')
+    assert main(words) == 0
+    assert (tmp_path / 'my_detector.py').is_file() == ('--copy' in words)
+    assert capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_from_data_to_pictures(tmp_path):
+    """The commands as they stand, on a handful of pictures."""
+    pytest.importorskip('mmdet')
+    pytest.importorskip('skimage', reason='the demo data needs scikit-image (extra demo)')
+    (tmp_path / 'bin').mkdir()
+    (tmp_path / 'bin' / 'python').write_text(f'#!/bin/sh\nexec {sys.executable} -W ignore "$@"\n')
+    (tmp_path / 'bin' / 'python').chmod(0o755)
+    for name in ('configs', 'tools'):
+        (tmp_path / name).symlink_to(ROOT / name)
+    environment = {**os.environ, 'PATH': f'{tmp_path}/bin:{os.environ["PATH"]}', 'OMP_NUM_THREADS': '1'}
+    few = ' --num-train 8 --num-val 2 --num-class-train 1 --num-class-val 1'
+    for line in WALK:
+        line += few if 'make_demo_data' in line else ''
+        done = subprocess.run(line, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, f'{line}\n{done.stdout[-2000:]}{done.stderr[-2000:]}'
+    made = tmp_path / 'work_dirs' / 'digits'
+    assert (made / 'predictions.json').is_file()
+    assert any((made / 'drawn').rglob('*.png')) or any((made / 'drawn').rglob('*.jpg'))
+    assert (made / 'inferred' / 'predictions.json').is_file()
