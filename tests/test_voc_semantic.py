@@ -14,7 +14,7 @@ from torch import nn
 
 from inimg_mm.engine import load_config
 from inimg_mm.engine.building import build_model
-from inimg_mm.engine.random_batch import nodes
+from inimg_mm.nodes import nodes
 
 pytest.importorskip('mmseg', reason='the configs are of mmseg (extra seg)')
 

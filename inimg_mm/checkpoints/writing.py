@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from inimg_mm.atomic import replacing
 
 from . import layouts
 from .fitting import grouped
@@ -174,11 +175,8 @@ def _detached(content: Any) -> Any:
 
 def _write(data: bytes, path: Path) -> None:
     """Write beside the target, then rename: the target is whole, or as it was."""
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
     try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            temporary.write_bytes(data)
     except OSError as error:
         raise CheckpointError(f'cannot write {path}: {error.strerror or error}') from error
-    finally:
-        temporary.unlink(missing_ok=True)

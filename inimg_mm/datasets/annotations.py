@@ -2,11 +2,12 @@
 
 import json
 import math
-import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from inimg_mm.atomic import replacing
 
 Content = dict[str, Any]
 
@@ -96,12 +97,8 @@ def without(content: Content, broken: Iterable[Broken]) -> Content:
 def write_annotations(content: Content, path: Path) -> None:
     """Write a JSON file as a whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.{uuid.uuid4().hex}')
-    try:
+    with replacing(path) as temporary:
         temporary.write_text(json.dumps(content), encoding='utf-8')
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _image_faults(image: Any) -> Iterator[str]:

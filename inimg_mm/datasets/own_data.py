@@ -1,13 +1,12 @@
 """Point a config at one's own data."""
 
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import own_labels, own_pipelines
-from .own_pipelines import nodes
+from inimg_mm.nodes import Node, datasets_of, nodes
 
-Node = MutableMapping[str, Any]
+from . import own_labels, own_pipelines
 
 SPLITS = {'train_dataloader': 'train', 'val_dataloader': 'val', 'test_dataloader': 'val'}
 EVALUATORS = ('val_evaluator', 'test_evaluator')
@@ -132,7 +131,7 @@ def _label_maps(cfg: Node, root: Path, classes: Sequence[str] | None) -> dict[st
     metainfo = dict(classes=names)
     for key in SPLITS:
         if loader := cfg.get(key):
-            split, pipeline = SPLITS[key], next(_innermost(loader))['pipeline']
+            split, pipeline = SPLITS[key], next(datasets_of(loader['dataset']))['pipeline']
             loader['dataset'] = dict(
                 type='BaseSegDataset',
                 data_root=str(root),
@@ -160,22 +159,14 @@ def _datasets(cfg: Node) -> Iterator[tuple[str, Node]]:
     """The innermost data sets of a config, each with its split."""
     for key, split in SPLITS.items():
         if cfg.get(key):
-            for dataset in _innermost(cfg[key]):
+            for dataset in datasets_of(cfg[key]['dataset']):
                 yield split, dataset
-
-
-def _innermost(loader: Node) -> Iterator[Node]:
-    """The data sets of a loader, behind wrappers such as RepeatDataset."""
-    dataset = loader['dataset']
-    while 'dataset' in dataset:
-        dataset = dataset['dataset']
-    yield from dataset.get('datasets', [dataset])
 
 
 def _transforms(cfg: Node, *loaders: str) -> Iterator[Node]:
     for key in loaders:
         if cfg.get(key):
-            for dataset in _innermost(cfg[key]):
+            for dataset in datasets_of(cfg[key]['dataset']):
                 yield from dataset['pipeline']
 
 

@@ -1,11 +1,11 @@
 """Change the size and the mirroring in the pipelines of a config, whichever transforms do it there."""
 
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Iterable
 from typing import Any
 
+from inimg_mm.nodes import Node, nodes
 from inimg_mm.registry import type_name
 
-Node = MutableMapping[str, Any]
 Size = tuple[int, int]
 
 
@@ -69,17 +69,6 @@ def set_input_size(settings: Iterable[Any], size: Size) -> None:
             node['input_size'] = tuple(size)
         if 'heatmap_size' in node:
             node['heatmap_size'] = (size[0] // 4, size[1] // 4)
-
-
-def nodes(value: Any) -> Iterator[Node]:
-    """Every mapping in a nested config."""
-    if isinstance(value, MutableMapping):
-        yield value
-        for child in value.values():
-            yield from nodes(child)
-    elif isinstance(value, list | tuple):
-        for child in value:
-            yield from nodes(child)
 
 
 def _share_of_the_crop(transforms: list[Node]) -> float:

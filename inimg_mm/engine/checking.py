@@ -16,12 +16,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from inimg_mm.checkpoints.reading import BACKBONE
 from inimg_mm.models.backbones import Backbone
+from inimg_mm.nodes import nodes
 from inimg_mm.registry import type_name
 
 from .building import build_model
 from .checking_weights import check_fit, check_initialisation, pretrained_nodes, quiet, walk
 from .findings import Finding
-from .random_batch import Size, nodes, random_batch
+from .random_batch import Size, random_batch
 
 AMP_KEYS = ('type', 'loss_scale', 'dtype', 'use_fsdp')
 FEW_BOXES = 16

@@ -3,7 +3,7 @@
 import logging
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from inimg_mm.datasets.annotations import (
     without,
     write_annotations,
 )
-
-from .preflight import datasets_of
+from inimg_mm.nodes import datasets_of, nodes
+from inimg_mm.registry import type_name
 
 COCO = 'CocoDataset'
 """mmdet's and mmpose's data set whose entries are looked at; others have their own rules."""
@@ -46,7 +46,7 @@ def check_annotations(cfg: Config, loaders: Sequence[str], skip: int = 0) -> Non
     Raises:
         AnnotationError: If a file cannot be read, or more is broken.
     """
-    masks = any(node.get('with_mask') for node in _nodes(cfg.to_dict()))
+    masks = any(node.get('with_mask') for node in nodes(cfg.to_dict()))
     for loader in loaders:
         for dataset in datasets_of((cfg.get(loader) or {}).get('dataset')):
             path = os.path.join(dataset.get('data_root') or '', dataset.get('ann_file') or '')
@@ -86,8 +86,7 @@ def check_file(path: Path, kind: str, masks: bool, skip: int = 0) -> Content | N
 
 
 def _check(dataset: Any, path: Path, masks: bool, skip: int, work_dir: str) -> None:
-    kind = dataset.get('type')
-    kind = kind.split('.')[-1] if isinstance(kind, str) else getattr(kind, '__name__', '')
+    kind = type_name(dataset)
     if path.suffix == '.txt' and kind in CLASS_LISTS:
         _check_class_list(path, dataset.get('with_label', True))
     if path.suffix != '.json' or (cleaned := check_file(path, kind, masks, skip)) is None:
@@ -106,12 +105,3 @@ def _check_class_list(path: Path, with_label: bool) -> None:
             raise AnnotationError(
                 f'line {number} of {path} is not a name and the number of a class: {line[:80]!r}'
             )
-
-
-def _nodes(value: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(value, dict):
-        yield value
-        value = list(value.values())
-    if isinstance(value, list | tuple):
-        for child in value:
-            yield from _nodes(child)

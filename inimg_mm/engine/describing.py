@@ -10,12 +10,12 @@ from mmengine.config import Config
 from torch import nn
 
 from inimg_mm import zoo
+from inimg_mm.nodes import nodes
 from inimg_mm.registry import MODELS, type_name
 
 from .configs import load_config
 from .errors import UsageError
 from .model_complexity import input_size, measure_config
-from .random_batch import nodes
 
 
 class Method(NamedTuple):

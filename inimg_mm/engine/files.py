@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from inimg_mm.atomic import replacing
+
 from .errors import UsageError
 
 
@@ -52,12 +54,8 @@ def write_text(path: Path, parts: Iterable[str]) -> None:
     Raises:
         UsageError: If it cannot be written.
     """
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
     try:
-        with temporary.open('w', encoding='utf-8') as file:
+        with replacing(path) as temporary, temporary.open('w', encoding='utf-8') as file:
             file.writelines(parts)
-        temporary.replace(path)
     except OSError as error:
         raise UsageError(f'cannot write {path}: {error.strerror or error}') from error
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -1,13 +1,13 @@
 """What is looked at before a run begins: the checkpoint that it reads, and its data."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from mmengine.config import Config
 
 from inimg_mm.checkpoints.reading import CheckpointError, local_file, read_file
+from inimg_mm.nodes import datasets_of
 from inimg_mm.registry import type_name
 
 from .building import build_model, is_enough, whole_fit
@@ -95,13 +95,3 @@ def check_data(cfg: Config, loaders: Sequence[str]) -> None:
                 if path and '://' not in path and not os.path.exists(path):
                     hint = ' (tools/make_demo_data.py makes it)' if 'data/demo' in path else ''
                     raise UsageError(f'the {loader} reads {path}, which is not there{hint}')
-
-
-def datasets_of(node: Any) -> Iterator[dict[str, Any]]:
-    """Go through the innermost data sets of a config, behind wrappers with a ``dataset`` or ``datasets``."""
-    if isinstance(node, list | tuple):
-        for child in node:
-            yield from datasets_of(child)
-    elif isinstance(node, dict):
-        inner = node.get('dataset') or node.get('datasets')
-        yield from datasets_of(inner) if inner else [node]

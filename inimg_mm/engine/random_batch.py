@@ -1,12 +1,14 @@
 """A training batch of random data for a config of any host, in place of its data set."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.structures import InstanceData, PixelData
+
+from inimg_mm.nodes import Node, nodes
 
 from .errors import UsageError
 
@@ -54,17 +56,7 @@ def random_batch(
     return dict(inputs=list(images), data_samples=samples)
 
 
-def nodes(node: Any) -> Iterator[dict[str, Any]]:
-    """Every dict in a config, from the outside in."""
-    if isinstance(node, dict):
-        yield node
-        node = list(node.values())
-    if isinstance(node, list | tuple):
-        for child in node:
-            yield from nodes(child)
-
-
-def codec(cfg: Config) -> dict[str, Any]:
+def codec(cfg: Config) -> Node:
     """The settings of a keypoint config's codec.
 
     Raises:

@@ -6,6 +6,7 @@ The pixels come from the loader of the config's own test pipeline, and go throug
 import copy
 import io
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -17,11 +18,11 @@ from mmengine.dataset import default_collate
 from mmengine.logging import MMLogger
 from mmengine.registry import TRANSFORMS, DefaultScope
 
+from inimg_mm.nodes import datasets_of
 from inimg_mm.registry import type_name
 
 from ..errors import UsageError
 from ..predictions import Subject
-from ..preflight import datasets_of
 from .images import as_picture, load_image
 from .weights import Meta
 
@@ -32,7 +33,7 @@ Loaded = dict[str, Any]
 VISUALIZERS = {'mmdet': 'DetLocalVisualizer', 'mmpose': 'PoseLocalVisualizer', 'mmseg': 'SegLocalVisualizer'}
 
 
-class Host:
+class Host(ABC):
     """A host's inferencer.
 
     Args:
@@ -71,9 +72,9 @@ class Host:
         """The registries as this host sees them."""
         return DefaultScope.overwrite_default_scope(self.scope)
 
+    @abstractmethod
     def build(self, cfg: Config, weights: str, device: str) -> Any:
         """Build the inferencer."""
-        raise NotImplementedError
 
     def load(self, path: Path) -> Loaded:
         """Load an image as the config's test pipeline does.
@@ -110,9 +111,9 @@ class Host:
         with self.within():
             return self.drawn(as_picture(image['img']), sample, score_thr)
 
+    @abstractmethod
     def drawn(self, picture: np.ndarray, sample: Sample, score_thr: float) -> np.ndarray:
         """Draw on a picture."""
-        raise NotImplementedError
 
     def subject(self) -> Subject:
         """What the predictions are about. Categories are numbered from 1, as COCO's are."""

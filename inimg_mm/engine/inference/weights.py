@@ -11,9 +11,10 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 
 from inimg_mm.checkpoints.reading import local_file, read_file, unwrap
+from inimg_mm.nodes import datasets_of
 from inimg_mm.visualization.drawing import colours
 
-from ..preflight import check_fit, datasets_of
+from ..preflight import check_fit
 
 Meta = dict[str, Any]
 
