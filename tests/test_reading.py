@@ -4,6 +4,7 @@ import os
 import pickle
 import re
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -102,6 +103,15 @@ def test_a_whole_pickled_model_is_refused_by_its_class(tmp_path):
         read_state_dict(path)
 
 
+@pytest.mark.parametrize('dtype', ['U1', 'O', 'datetime64[D]'])
+def test_arrays_of_other_things_than_numbers_are_refused_by_their_type(tmp_path, dtype):
+    content = dict(state_dict=WEIGHTS, names=np.array(['2024'], dtype))
+    with pytest.raises(
+        CheckpointError, match=r'is refused: it holds more than tensors \(numpy\.dtypes\.\w+\)'
+    ):
+        read_state_dict(saved(tmp_path / 'weights.pth', content))
+
+
 # ---- damaged and foreign files -----------------------------------------------------------------------------
 
 PAGE = b'<!DOCTYPE html>\n<html><head><title>404</title></head></html>'
@@ -149,9 +159,21 @@ def test_parts_of_files(tmp_path, kind, share):
 
 
 def test_missing_file(tmp_path):
-    for path in (tmp_path / 'none.pth', tmp_path):
-        with pytest.raises(CheckpointError, match=f'there is no checkpoint {re.escape(str(path))}'):
-            read_state_dict(path)
+    with pytest.raises(CheckpointError, match=r'there is no checkpoint .*none\.pth$'):
+        read_state_dict(tmp_path / 'none.pth')
+    with pytest.raises(CheckpointError, match=f'{re.escape(str(tmp_path))} is a folder, not a checkpoint$'):
+        read_state_dict(tmp_path)
+
+
+def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
+    path = saved(tmp_path / 'weights.pth', WEIGHTS)
+
+    def closed(self, mode):
+        raise PermissionError(13, 'Permission denied', str(self))
+
+    monkeypatch.setattr(type(path), 'open', closed)
+    with pytest.raises(CheckpointError, match=r'^cannot read .*weights\.pth: Permission denied$'):
+        read_state_dict(path)
 
 
 # ---- wrappers and prefixes ---------------------------------------------------------------------------------
@@ -165,7 +187,18 @@ WRAPPED = {
     'nested': dict(model=dict(state_dict=WEIGHTS)),
     'beside a tensor': dict(state_dict=WEIGHTS, loss=torch.tensor(0.1)),
     'numbers among them': dict(WEIGHTS, epoch=3, name='net'),
+    "mmengine's average": dict(state_dict=WEIGHTS, ema_state_dict=dict(steps=torch.tensor(3))),
 }
+
+
+@pytest.mark.parametrize('counter', ['n_averaged', 'steps'])
+@pytest.mark.parametrize('wrapper', ['model_ema', 'ema_state_dict', None])
+def test_averaged_models_have_a_counter_beside_them(tmp_path, wrapper, counter):
+    average = {f'module.{name}': value for name, value in WEIGHTS.items()}
+    average[counter] = torch.tensor(3)
+    content = {wrapper: average, 'epoch': 3} if wrapper else average
+    state = read_state_dict(saved(tmp_path / 'weights.pth', content))
+    assert_weights(state, {**WEIGHTS, counter: torch.tensor(3)})
 
 
 @pytest.mark.parametrize('kind', WRAPPED)
@@ -183,6 +216,12 @@ def test_no_tensors(tmp_path, content):
     assert unwrap(content) == {}
     with pytest.raises(CheckpointError, match=r'weights\.pth holds no tensors'):
         read_state_dict(saved(tmp_path / 'weights.pth', content))
+
+
+def test_an_unknown_wrapper_is_named(tmp_path):
+    message = r"holds no tensors, alone or under state_dict, .*; its keys are \['net', 'epoch'\]$"
+    with pytest.raises(CheckpointError, match=message):
+        read_state_dict(saved(tmp_path / 'weights.pth', dict(net=WEIGHTS, epoch=3)))
 
 
 @pytest.mark.parametrize(

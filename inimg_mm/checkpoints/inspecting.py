@@ -9,7 +9,7 @@ from torch import Tensor
 
 from . import layouts
 from .fitting import Fit, StateDict, grouped, holds_gates, zoo_fits, zoo_matches
-from .reading import CheckpointError, local_file, read_file, unwrap
+from .reading import local_file, read_content
 from .writing import split
 
 
@@ -27,10 +27,7 @@ def inspect(source: str | Path, trust: bool = False) -> str:
         CheckpointError: If the file cannot be read or holds no tensors.
     """
     with local_file(str(source)) as path:
-        content, size = read_file(path, trust), path.stat().st_size
-    state = unwrap(content)
-    if not state:
-        raise CheckpointError(f'{source} holds no tensors')
+        (content, state), size = read_content(path, trust), path.stat().st_size
     backbone, classifier, rest = split(state)
     layout = layouts.get(layouts.detect(backbone))
     native = layouts.to_native(backbone, layout.name)

@@ -20,7 +20,9 @@ from torch import Tensor
 
 StateDict = dict[str, Tensor]
 
-WRAPPERS = ('state_dict', 'model_state_dict', 'model', 'model_ema', 'state_dict_ema', 'module')
+WRAPPERS = (
+    'state_dict', 'model_state_dict', 'model', 'model_ema', 'state_dict_ema', 'ema_state_dict', 'module'
+)  # fmt: skip
 """Keys under which a file may hold the state dict, in the order in which they are tried."""
 LAUNCHED = 'module.'
 """What launchers put before every name."""
@@ -52,10 +54,15 @@ def read_file(path: str | Path, trust: bool = False) -> Any:
         CheckpointError: If it is missing, truncated, or no checkpoint.
     """
     path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f'there is no checkpoint {path}')
-    with path.open('rb') as file:
-        head = file.read(512)
+    if path.is_dir():
+        raise CheckpointError(f'{path} is a folder, not a checkpoint')
+    try:
+        with path.open('rb') as file:
+            head = file.read(512)
+    except FileNotFoundError:
+        raise CheckpointError(f'there is no checkpoint {path}') from None
+    except OSError as error:
+        raise CheckpointError(f'cannot read {path}: {error.strerror or error}') from error
     if not head:
         raise CheckpointError(f'{path} is empty')
     if re.match(rb'(\xef\xbb\xbf)?\s*<(!doctype|html|head|\?xml)', head, re.IGNORECASE):
@@ -66,7 +73,7 @@ def read_file(path: str | Path, trust: bool = False) -> Any:
         with _log_buffers_allowed():
             return torch.load(path, map_location='cpu', weights_only=not trust)
     except UnpicklingError as error:
-        blocked = re.search(r'(?:GLOBAL|function) ([\w.]+)', str(error))
+        blocked = re.search(r"(?:GLOBAL |function |allowlisted via .* got <class ')([\w.]+)", str(error))
         if blocked and not trust:
             raise RefusedError(
                 f'{path} is refused: it holds more than tensors ({blocked[1]}), and reading that runs code '
@@ -96,11 +103,7 @@ def read_state_dict(source: str | Path, prefix: str | None = None, trust: bool =
     Raises:
         CheckpointError: If the file cannot be read, or holds no tensors (under ``prefix``).
     """
-    with local_file(str(source)) as path:
-        content = read_file(path, trust)
-    state = unwrap(content)
-    if not state:
-        raise CheckpointError(f'{source} holds no tensors')
+    _, state = read_content(source, trust)
     if prefix is None:
         prefix = BACKBONE if any(name.startswith(BACKBONE) for name in state) else ''
     if prefix and not prefix.endswith('.'):
@@ -110,6 +113,22 @@ def read_state_dict(source: str | Path, prefix: str | None = None, trust: bool =
         tops = sorted({name.split('.')[0] for name in state})
         raise CheckpointError(f'{source} has no tensor under prefix {prefix!r}; its names start with {tops}')
     return without_wrappers(selected)
+
+
+def read_content(source: str | Path, trust: bool = False) -> tuple[Any, StateDict]:
+    """Everything in a file, and the state dict in it, see :func:`unwrap`.
+
+    Raises:
+        CheckpointError: If the file cannot be read, or holds no tensors.
+    """
+    with local_file(str(source)) as path:
+        content = read_file(path, trust)
+    state = unwrap(content)
+    if not state:
+        keys = list(content)[:9] if isinstance(content, Mapping) else []
+        places = f', alone or under {", ".join(WRAPPERS)}; its keys are {keys}' if keys else ''
+        raise CheckpointError(f'{source} holds no tensors{places}')
+    return content, state
 
 
 def unwrap(content: Any) -> StateDict:
@@ -124,9 +143,12 @@ def unwrap(content: Any) -> StateDict:
 
 
 def without_wrappers(state: StateDict) -> StateDict:
-    """The same tensors without what launchers and compilers put before their names."""
+    """The same tensors without what launchers and compilers put before their names.
+
+    An averaged model has its counter beside them ('steps', 'n_averaged').
+    """
     state = {name.replace(COMPILED, ''): value for name, value in state.items()}
-    while state and all(name.startswith(LAUNCHED) for name in state):
+    while (inside := [name for name in state if '.' in name]) and all(n.startswith(LAUNCHED) for n in inside):
         state = {name.removeprefix(LAUNCHED): value for name, value in state.items()}
     return state
 

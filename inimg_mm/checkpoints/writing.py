@@ -18,10 +18,8 @@ from .reading import (
     BACKBONE,
     CheckpointError,
     StateDict,
-    local_file,
-    read_file,
+    read_content,
     read_state_dict,
-    unwrap,
     without_wrappers,
 )
 
@@ -108,11 +106,7 @@ def publish(source: str | Path, target: str | Path, trust: bool = False, force: 
     Raises:
         CheckpointError: If the source cannot be read, or the file exists or cannot be written.
     """
-    with local_file(str(source)) as path:
-        content = read_file(path, trust)
-    state = unwrap(content)
-    if not state:
-        raise CheckpointError(f'{source} holds no tensors')
+    content, state = read_content(source, trust)
     target = Path(target)
     suffix = target.suffix or '.pth'
     written: dict[str, Any] = state
