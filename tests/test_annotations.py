@@ -42,7 +42,12 @@ WHOLE = dict(
             segmentation=dict(size=[30, 40], counts=[2, 3]),
         ),
         dict(
-            id=12, image_id=2, category_id=3, bbox=[1, 1, 2, 2], segmentation=dict(size=[30, 40], counts='x')
+            id=12,
+            image_id=2,
+            category_id=3,
+            bbox=[1, 1, 2, 2],
+            area=4,
+            segmentation=dict(size=[30, 40], counts='x'),
         ),
     ],
 )
@@ -89,12 +94,22 @@ def test_demo_annotations_pass(folder):
         (dict(image_id=9), 'there is no such image'),
         (dict(image_id=None), 'there is no such image'),
         (dict(category_id=9), 'there is no category 9'),
+        (dict(bbox=[1, 2, 10**400, 4]), 'not four finite numbers'),
+        (
+            dict(bbox=[40, 2, 3, 4]),
+            'its bbox [40, 2, 3, 4] is outside the image, which is 40 wide and 30 high',
+        ),
+        (dict(bbox=[1, -4, 3, 4]), 'is outside the image'),
+        (dict(area='14'), "its area is '14'"),
+        (dict(area=-1), 'its area is -1'),
+        (dict(area=float('nan')), 'its area is nan'),
         (dict(id=11), 'the id occurs again'),
         (dict(keypoints=[1, 2]), 'its keypoints are not threes of finite numbers'),
         (dict(keypoints=[1, float('nan'), 2]), 'its keypoints are not threes of finite numbers'),
     ],
 )
 def test_a_broken_annotation(values, fault):
+    assert find_broken(changed(1, bbox=[40, 2, 0, 0])) == []  # no size
     (broken,) = find_broken(changed(0, **values))
     content = changed(0, **values)
     assert fault in broken.reason
@@ -117,6 +132,11 @@ def test_a_broken_annotation(values, fault):
         [[0, 0, 5, 0, 5, 5], [1, 2, float('nan'), 4, 5, 6]],
         dict(counts=[1]),
         dict(size=[1, 2]),
+        dict(size=[30, 40], counts=[]),
+        dict(size=[30, 40], counts=[-1, 2]),
+        dict(size=[30, 40], counts=[1000, 201]),
+        dict(size=[40, 30], counts=[2, 3]),
+        dict(size=[30], counts=[2, 3]),
         'text',
     ],
     ids=str,
@@ -137,6 +157,69 @@ def test_a_broken_image_goes_with_its_annotations():
     cleaned = without(content, [broken])
     assert [image['id'] for image in cleaned['images']] == [1]
     assert [annotation['id'] for annotation in cleaned['annotations']] == [10]
+
+
+@pytest.mark.parametrize(
+    ('values', 'fault'),
+    [
+        (dict(width=0), 'image 2 (two.jpg) has the size [0, 30]'),
+        (dict(height='30'), "image 2 (two.jpg) has the size [40, '30']"),
+        (dict(height=None), 'image 2 (two.jpg) has no height'),
+        (dict(file_name=5), 'image 2 (5) has a file_name that is no text'),
+        (dict(file_name=''), 'image 2 () has no file_name'),
+    ],
+)
+def test_a_broken_image(values, fault):
+    content = copy.deepcopy(WHOLE)
+    content['images'][1].update(values)
+    assert find_broken(content)[0].reason == fault
+
+
+def test_images_of_one_id():
+    content = copy.deepcopy(WHOLE)
+    content['images'].append(dict(content['images'][0], file_name='three.jpg'))
+    broken = find_broken(content)
+    assert [one.reason for one in broken] == [
+        'image 1 (one.jpg) has the id of another image',
+        'image 1 (three.jpg) has the id of another image',
+    ]
+    assert [image['id'] for image in without(content, broken)['images']] == [2]
+
+
+def test_as_many_keypoints_as_the_category_has():
+    content = copy.deepcopy(WHOLE)
+    content['categories'][0]['keypoints'] = ['nose', 'tail']
+    assert find_broken(content) == []
+    content['categories'][0]['keypoints'] = ['nose', 'tail', 'paw']
+    (broken,) = find_broken(content)
+    assert broken.reason.endswith('it has 2 keypoints, and its category has 3')
+
+
+def test_what_is_needed():
+    content = changed(0, id=None)
+    assert [b.reason for b in find_broken(content)] == ['annotation None of image 1 (one.jpg): it has no id']
+    (broken,) = find_broken(changed(2, area=None), needed=('id', 'area'))
+    assert broken.reason == 'annotation 12 of image 2 (two.jpg): it has no area'
+
+
+@pytest.mark.parametrize(
+    ('categories', 'message'),
+    [
+        ([dict(id=3)], "its category {'id': 3} has no name"),
+        ([dict(name='cat')], 'has no id'),
+        ([None], 'its category None has no id'),
+        ([dict(id=3, name='cat'), dict(id=3, name='dog')], 'two of its categories have the id 3'),
+    ],
+)
+def test_broken_categories(categories, message):
+    with pytest.raises(AnnotationError, match=message):
+        find_broken(dict(WHOLE, categories=categories))
+
+
+@pytest.mark.parametrize('annotations', [None, 5, {}])
+def test_annotations_that_are_no_list(annotations):
+    with pytest.raises(AnnotationError, match='its annotations are .*, and not a list'):
+        find_broken(dict(WHOLE, annotations=annotations))
 
 
 def test_entries_that_are_no_objects():
@@ -254,6 +337,28 @@ def test_validation_data_is_never_cut(cfg):
     path = write(cfg, 'val', changed(0, bbox=None))
     with pytest.raises(AnnotationError, match=rf'in {path}, annotation 10'):
         checking_annotations.check_annotations(cfg, LOADERS, skip=99)
+
+
+def test_areas_count_where_they_are_read(cfg):
+    write(cfg, 'train', changed(0, area=None))
+    with pytest.raises(AnnotationError, match='it has no area'):
+        checking_annotations.check_annotations(cfg, LOADERS)
+    cfg.default_scope = 'mmpose'  # which needs them in its metric alone
+    checking_annotations.check_annotations(cfg, ('train_dataloader',))
+
+
+def test_nothing_to_train_on(cfg):
+    path = write(cfg, 'train', dict(WHOLE, annotations=[]))
+    with pytest.raises(AnnotationError, match=f'{path} has no annotations to train on'):
+        checking_annotations.check_annotations(cfg, LOADERS)
+    content = copy.deepcopy(WHOLE)
+    for annotation in content['annotations']:
+        annotation['bbox'] = None
+    write(cfg, 'train', content)
+    with pytest.raises(AnnotationError, match='has no annotations to train on'):
+        checking_annotations.check_annotations(cfg, LOADERS, skip=3)
+    cfg.train_dataloader.dataset.filter_cfg = None  # then images without objects are trained on
+    checking_annotations.check_annotations(cfg, LOADERS, skip=3)
 
 
 def test_masks_count_where_they_are_read(cfg):

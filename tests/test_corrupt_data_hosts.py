@@ -114,6 +114,30 @@ def test_class_maps(tmp_path, damage):
         read_all(dataset, workers=0)
 
 
+def test_labels_that_are_no_class(folder, tmp_path, monkeypatch):
+    pytest.importorskip('mmseg', reason='the data is read by mmseg')
+    pytest.importorskip('mmpretrain', reason='the data is read by mmpretrain')
+    monkeypatch.chdir(tmp_path)
+    dataset = hosts_dataset('mmseg', None, 'train', None, tmp_path / 'maps')
+    path = tmp_path / 'maps' / 'data' / 'maps' / 'b.png'
+    labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    for value in (255, 2):  # 255 does not count, and there are two classes
+        labels[3, 4] = value
+        cv2.imwrite(str(path), labels)
+        guard(dataset)
+        if value == 255:
+            read_all(dataset, workers=0)
+    with pytest.raises(CorruptDataError, match=f'^{path} .*it has the label 2, and there are 2 classes'):
+        read_all(dataset, workers=0)
+    dataset = hosts_dataset('mmpretrain', 'se-r18_digits', 'train', folder, tmp_path)
+    guard(dataset)
+    read_all(dataset, workers=0)
+    info = dataset.get_data_info(0)
+    monkeypatch.setattr(dataset, 'get_data_info', lambda index: dict(info, gt_label=10))
+    with pytest.raises(CorruptDataError, match=f'^{info["img_path"]} .*has the label 10, and there are 10'):
+        dataset[0]
+
+
 def test_annotations_that_only_the_pipeline_minds(folder, tmp_path, monkeypatch):
     """mmdet does not miss a mask before it makes the sample."""
     pytest.importorskip('mmdet', reason='the data is read by mmdet')

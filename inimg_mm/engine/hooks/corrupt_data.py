@@ -10,7 +10,7 @@ from mmengine.runner import BaseLoop
 
 from inimg_mm.registry import HOOKS
 
-from ..checking_annotations import check_file
+from ..checking_annotations import check_file, needed_by
 from ..errors import UsageError
 from .guarded_loading import guard, with_wrapped
 from .skipped_files import SkippedFiles
@@ -113,4 +113,6 @@ def _check_annotations(data: Any) -> None:
         if path.suffix == '.json' and path.is_file():
             steps = getattr(getattr(dataset, 'pipeline', None), 'transforms', [])
             masks = any(getattr(step, 'with_mask', False) for step in steps)
-            check_file(path, type(dataset).__name__, masks)
+            host = type(dataset).__module__.partition('.')[0]
+            needed = needed_by(host, training=not getattr(dataset, 'test_mode', False))
+            check_file(path, type(dataset).__name__, masks, needed)

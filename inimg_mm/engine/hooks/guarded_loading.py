@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import torch
+from mmengine.structures import BaseDataElement
 
 from inimg_mm.datasets.image_files import why_broken
 
@@ -43,6 +45,7 @@ class GuardedLoading:
     def __init__(self, dataset: Any, tolerated: SkippedFiles | None = None) -> None:
         self.dataset, self.tolerated = dataset, tolerated
         self._looked_at: set[int] = set()
+        self._classes = len((getattr(dataset, 'metainfo', None) or {}).get('classes') or ())
 
     def __call__(self, index: Any) -> Any:
         wanted = index
@@ -70,7 +73,12 @@ class GuardedLoading:
                 if reason := why_broken_if_local(path):
                     raise _BrokenFile(path, reason)
             self._looked_at.add(int(index))
-        return type(self.dataset).prepare_data(self.dataset, index)
+        sample = type(self.dataset).prepare_data(self.dataset, index)
+        for key, label in _labels(self.dataset, sample):
+            if self._classes and not 0 <= label < self._classes:
+                path = _files(self.dataset.get_data_info(index)).get(key, f'sample {index}')
+                raise _BrokenFile(path, f'it has the label {label}, and there are {self._classes} classes')
+        return sample
 
     def _describe(self, index: Any, error: Exception) -> tuple[str, str]:
         """The name of the file that a sample fails for, and what is said of it."""
@@ -133,6 +141,24 @@ def _files(info: Any) -> dict[str, str]:
     """The image and the class map of a sample, as far as they are files."""
     keys = ('img_path', 'seg_map_path')
     return {key: info[key] for key in keys if isinstance(info, dict) and isinstance(info.get(key), str)}
+
+
+def _labels(dataset: Any, sample: Any) -> Iterator[tuple[str, int]]:
+    """The greatest class index of an image or a class map, with the key of its file.
+
+    At one that is no class a loss stops without a name, on a GPU a step later; a metric overlooks it.
+    """
+    packed = sample.get('data_samples') if isinstance(sample, dict) else None
+    if isinstance(packed, BaseDataElement):
+        label = packed.get('gt_label')
+        if isinstance(label, torch.Tensor) and len(label):
+            yield 'img_path', int(label.max())
+        ignored = getattr(dataset, 'ignore_index', None)  # of mmseg's; mmdet's maps have classes of their own
+        if ignored is not None and 'gt_sem_seg' in packed:
+            counted = packed.gt_sem_seg.data
+            counted = counted[counted != ignored]
+            if len(counted):
+                yield 'seg_map_path', int(counted.max())
 
 
 def _failing_step(error: Exception) -> str:
