@@ -115,6 +115,32 @@ def test_without_a_pointer(trained):
     assert newest_checkpoint(trained) == str(trained / 'epoch_3.pth')
 
 
+@pytest.mark.parametrize(
+    'content', [b'/gone/epoch_7.pth', b'iter_5.pth', b'\xff\xfe\x80', b'\0\0', b'x' * 3000, b'text\nand more']
+)
+def test_a_pointer_to_nothing(trained, content):
+    (trained / 'last_checkpoint').write_bytes(content)
+    assert newest_checkpoint(trained) == str(trained / 'epoch_3.pth')
+    cut(trained / 'epoch_3.pth')
+    assert newest_checkpoint(trained) == str(trained / 'epoch_2.pth')
+
+
+def test_a_pointer_to_nothing_where_nothing_is(tmp_path):
+    (tmp_path / 'last_checkpoint').write_text('/gone/epoch_7.pth')
+    with pytest.raises(
+        CheckpointError, match='there is no checkpoint /gone/epoch_7.pth; --resume FILE names'
+    ):
+        newest_checkpoint(tmp_path)
+
+
+def test_a_folder_is_no_checkpoint(trained, tmp_path):
+    with pytest.raises(CheckpointError, match=f'{trained} is a folder: name a checkpoint in it'):
+        starting_point(Config(dict(work_dir='nowhere', resume=True, load_from=str(trained))))
+    (tmp_path / 'last_checkpoint').write_text(str(trained))
+    with pytest.raises(CheckpointError, match=f'{trained} is a folder'):
+        starting_point(Config(dict(work_dir=str(tmp_path), resume=True)))
+
+
 def test_a_moved_folder(tmp_path, monkeypatch):
     """Also by a relative name, and from another current folder."""
     monkeypatch.chdir(tmp_path)

@@ -11,13 +11,20 @@ from mmengine.logging import print_log
 
 from inimg_mm.checkpoints.reading import CheckpointError, RefusedError, local_file, read_file
 
+from .distributed import strategy_name
 from .preflight import check_checkpoint
 
 POINTER = 'last_checkpoint'
 """The file in a work folder that names its newest checkpoint."""
 
+LONGEST = 255
+"""Bytes in the name of a file."""
+
 NUMBERED = re.compile(r'(.*?)(\d+)(\D*)')
 """Name of a checkpoint: what stands before its step, the step, what stands behind it."""
+
+IN_FOLDERS = ('DeepSpeedStrategy', 'ColossalAIStrategy')
+"""Strategies of mmengine whose checkpoints are folders, with parts of names of their own."""
 
 RESUMABLE = ('meta', 'message_hub', 'state_dict')
 """What mmengine reads when it resumes."""
@@ -36,10 +43,13 @@ def starting_point(cfg: Config, trust: bool = False) -> str | None:
     Raises:
         CheckpointError: If it is missing, damaged, refused, or holds nothing to go on from.
     """
-    if start := cfg.get('load_from'):
-        (check_resumable if cfg.get('resume') else check_checkpoint)(start, trust)
-        return start
-    return newest_checkpoint(cfg.work_dir, trust) if cfg.get('resume') else None
+    resume = cfg.get('resume')
+    start = cfg.get('load_from') or (newest_checkpoint(cfg.work_dir, trust) if resume else None)
+    if resume and start and Path(start).is_dir() and strategy_name(cfg) not in IN_FOLDERS:
+        raise CheckpointError(f'{start} is a folder: name a checkpoint in it to go on from')
+    if start and cfg.get('load_from'):
+        (check_resumable if resume else check_checkpoint)(start, trust)
+    return start
 
 
 def newest_checkpoint(work_dir: str | Path, trust: bool = False) -> str | None:
@@ -47,7 +57,8 @@ def newest_checkpoint(work_dir: str | Path, trust: bool = False) -> str | None:
 
     It is the one that ``last_checkpoint`` names. One that is damaged is skipped, with a warning, for the
     one before it: the same name with the next lower number. Without ``last_checkpoint``, which is written
-    after the first checkpoint, it is the newest ``epoch_*.pth`` or ``iter_*.pth`` of the folder.
+    after the first checkpoint, or if it names nothing that is there, it is the newest ``epoch_*.pth`` or
+    ``iter_*.pth`` of the folder.
 
     Args:
         work_dir: The work folder. A checkpoint that lies in it is meant even if ``last_checkpoint`` was
@@ -75,8 +86,8 @@ def newest_checkpoint(work_dir: str | Path, trust: bool = False) -> str | None:
         return path
     if damaged:
         raise CheckpointError(
-            f'{work_dir} has no checkpoint to go on from: {"; ".join(damaged)}; without --resume the '
-            'training begins anew'
+            f'{work_dir} has no checkpoint to go on from: {"; ".join(damaged)}; --resume FILE names '
+            'another, and without --resume the training begins anew'
         )
     return None
 
@@ -121,21 +132,29 @@ def _check_sums(path: Path) -> None:
 
 def _candidates(work_dir: Path) -> Iterator[str]:
     """Checkpoints of a work folder, the one to go on from first."""
-    pointer = work_dir / POINTER
-    named = pointer.read_text().strip() if pointer.is_file() else ''
+    named = _pointed_to(work_dir)
     if '://' in named:
         yield named
         return
-    if not named:
-        found = [*work_dir.glob('epoch_*.pth'), *work_dir.glob('iter_*.pth')]
-        yield from map(str, sorted(found, key=lambda path: (path.stat().st_mtime, _step(path)), reverse=True))
-        return
     here = work_dir / Path(named).name
     newest = here if here.exists() else work_dir / named  # an absolute name stays as it is
-    yield str(newest)
     earlier = [path for path in newest.parent.glob('*') if _series(path) == _series(newest)]
     earlier = [path for path in earlier if _step(path) < _step(newest)]
-    yield from map(str, sorted(earlier, key=_step, reverse=True))
+    if named and (newest.exists() or earlier):
+        yield str(newest)
+        yield from map(str, sorted(earlier, key=_step, reverse=True))
+        return
+    found = [*work_dir.glob('epoch_*.pth'), *work_dir.glob('iter_*.pth')]
+    yield from map(str, sorted(found, key=lambda path: (path.stat().st_mtime, _step(path)), reverse=True))
+    if named:
+        yield str(newest)  # which is missing, and is said to be
+
+
+def _pointed_to(work_dir: Path) -> str:
+    """What ``last_checkpoint`` says; nothing if it is missing, empty or no name of a file."""
+    pointer = work_dir / POINTER
+    named = pointer.read_bytes().decode(errors='replace').strip() if pointer.is_file() else ''
+    return named if named.isprintable() and len(Path(named).name.encode()) <= LONGEST else ''
 
 
 def _series(path: Path) -> tuple[str, ...]:

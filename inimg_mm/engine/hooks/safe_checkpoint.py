@@ -14,14 +14,11 @@ from inimg_mm.registry import HOOKS
 
 from ..errors import UsageError
 from ..files import check_folder, write_text
-from ..resuming import POINTER, newest_checkpoint
+from ..resuming import IN_FOLDERS, POINTER, newest_checkpoint
 from .room import check_room
 
 UNFINISHED = '.{}.part'
 """Name of a checkpoint while it is written."""
-
-IN_FOLDERS = ('DeepSpeedStrategy', 'ColossalAIStrategy')
-"""Strategies of mmengine that write folders and give the parts names of their own."""
 
 TORCHS_WRITER = 'PytorchStreamWriter'
 """What torch calls itself in errors of writing, which are no ``OSError``."""
