@@ -5,9 +5,11 @@ from urllib.parse import urlparse
 
 import pytest
 import torch
+from conftest import randomise
 from mmengine.config import Config
 from test_pretrained import build_detector
 
+from inimg_mm import zoo
 from inimg_mm.checkpoints import CheckpointError
 from inimg_mm.checkpoints.reading import NAMED
 from inimg_mm.registry import MODELS
@@ -15,7 +17,10 @@ from inimg_mm.registry import MODELS
 BASES = {
     'mmdet': 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
     'mmpose': 'mmpose::body_2d_keypoint/topdown_heatmap/coco/td-hm_res50_8xb64-210e_coco-256x192.py',
+    'mmpose, SE': 'mmpose::body_2d_keypoint/topdown_heatmap/coco/td-hm_seresnet50_8xb64-210e_coco-256x192.py',
 }
+HOSTS = ['mmdet', 'mmpose']
+"""Whose bases here start from torchvision's ResNet-50."""
 URL = 'torchvision://resnet50'
 STAGES = ('layer1', 'layer2', 'layer3', 'layer4')
 
@@ -38,7 +43,7 @@ def config(published, monkeypatch, tmp_path):
     monkeypatch.setenv('TORCH_HOME', str(published[1]))
 
     def write(host, family, **further):
-        pytest.importorskip(host)
+        pytest.importorskip(host.split(',')[0])
         options = ', '.join(f'{key}={value!r}' for key, value in further.items())
         path = tmp_path / 'config.py'
         path.write_text(
@@ -70,13 +75,13 @@ def assert_plain_weights(backbone, weights, doubled=()):
         assert torch.equal(own[name], factor * weights[name]), name
 
 
-@pytest.mark.parametrize('host', BASES)
+@pytest.mark.parametrize('host', HOSTS)
 def test_resnet_loads(host, first_step, published):
     assert_plain_weights(first_step(host, 'ResNet'), published[0])
 
 
 @pytest.mark.parametrize('family', ['SEResNet', 'CMPESEResNet', 'InnerImagingResNet'])
-@pytest.mark.parametrize('host', BASES)
+@pytest.mark.parametrize('host', HOSTS)
 def test_gated_nets_say_what_to_write(host, family, first_step, published):
     with pytest.raises(CheckpointError) as caught:
         first_step(host, family)
@@ -95,7 +100,7 @@ def test_gated_nets_say_what_to_write(host, family, first_step, published):
 
 
 @pytest.mark.parametrize('family', ['SCNet', 'SEResNeXt'])
-@pytest.mark.parametrize('host', BASES)
+@pytest.mark.parametrize('host', HOSTS)
 def test_nets_of_another_shape_stop(host, family, first_step):
     with pytest.raises(CheckpointError) as caught:
         first_step(host, family)
@@ -105,6 +110,19 @@ def test_nets_of_another_shape_stop(host, family, first_step):
     assert message.endswith(', or init_cfg=None')
     assert (f'(published for scnet50: {AUTHORS})' in message) == (family == 'SCNet')
     first_step(host, family, init_cfg=None)
+
+
+def test_mmpretrains_weights_by_their_name(first_step, published):
+    source = randomise(zoo.build('seresnet50')).state_dict()
+    classifier = {f'backbone.{name}': value for name, value in source.items()} | {
+        'head.fc.bias': torch.ones(3)
+    }
+    name = Path(urlparse(NAMED['mmcls']()['se-resnet50']).path).name
+    torch.save(dict(state_dict=classifier, meta={}), published[1] / 'hub' / 'checkpoints' / name)
+    own = first_step('mmpose, SE', 'SEResNet').state_dict()
+    assert all(torch.equal(own[name], source[name]) for name in own)
+    with pytest.raises(CheckpointError, match=r'^mmcls://se-resnet50 .*The file fits seresnet50'):
+        first_step('mmpose, SE', 'ResNet')
 
 
 AUTHORS = 'https://backseason.oss-cn-beijing.aliyuncs.com/scnet/scnet50-dc6a7e87.pth'

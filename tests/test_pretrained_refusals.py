@@ -70,6 +70,9 @@ def test_plain_weights_in_a_gated_net(tmp_path):
         stages = r'attention=dict\(…, stages=\(False, False, True, True\)\), or frozen_stages=0 or less'
         further = rf'the gates of frozen stages \(frozen_stages=2\) could never learn: write {stages}'
         assert_refused(tiny(name, frozen_stages=2), path, rf'{says}\. Then {further}$')
+    state = {f'student.{name}': value for name, value in tiny('resnet50').state_dict().items()}
+    path, message = save(tmp_path, state), r"pth', prefix='student', warm_start=True\)$"
+    assert_refused(tiny('seresnet50'), path, message, prefix='student')
 
 
 def test_plain_weights_in_a_host_net_with_our_plugins(tmp_path):

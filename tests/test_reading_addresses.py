@@ -5,9 +5,10 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
+from mmengine.runner import checkpoint
 from test_reading import PAGE, WEIGHTS, assert_weights, saved
 
-from inimg_mm.checkpoints import CheckpointError, read_state_dict
+from inimg_mm.checkpoints import CheckpointError, read_state_dict, reading
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def test_url_of_a_web_page(server, tmp_path):
 def test_local_addresses(tmp_path):
     path = saved(tmp_path / 'weights.pth', WEIGHTS)
     assert_weights(read_state_dict(f'file://{path}'))
-    with pytest.raises(CheckpointError, match='cannot open gopher://weights.pth: '):
+    with pytest.raises(CheckpointError, match=r'cannot open gopher://.*: no file backend for gopher://'):
         read_state_dict('gopher://weights.pth')
 
 
@@ -82,3 +83,16 @@ def test_names_of_published_models():
         read_state_dict('torchvision://resnet51')
     with pytest.raises(CheckpointError, match=r"open-mmlab:// has no model 'qqqqqq'; close to it: none"):
         read_state_dict('open-mmlab://qqqqqq')
+    with pytest.raises(CheckpointError, match=r"mmcls:// has no model 'se-resnet51'; close .*'se-resnet50'"):
+        read_state_dict('mmcls://se-resnet51')
+
+
+@pytest.mark.parametrize('name', ['mmcls://se-resnet50', 'open-mmlab://resnet50_caffe'])
+def test_names_are_looked_up_as_mmengine_does(name, monkeypatch, tmp_path):
+    path = saved(tmp_path / 'weights.pth', WEIGHTS)
+    asked = []
+    monkeypatch.setattr(reading, '_download', lambda url: asked.append(url) or path)
+    assert_weights(read_state_dict(name))
+    monkeypatch.setattr(checkpoint, 'load_from_http', lambda url, **options: asked.append(url) or WEIGHTS)
+    checkpoint.CheckpointLoader.load_checkpoint(name)
+    assert asked[0] == asked[1]

@@ -93,7 +93,8 @@ LAYOUTS: dict[str, Layout] = {
     for layout in (
         Layout('timm_legacy', _any_match(r'\.se_module\.|^layer0\.conv1\.'),
                *_add(LEGACY_SE, LEGACY_STEM), 'last_linear', lacks=(GATE, SC, DEEP),
-               note="its nets need stem_ceil_mode=True, and those that are no ResNeXts style='caffe'"),
+               note="its nets need stem_ceil_mode=True, and those that are no ResNeXts style='caffe'; "
+                    'its 18 and 34 have one more ReLU, before the gate, and cannot be had'),
         Layout('timm', _any_match(r'\.se\.fc\d\.'), *TIMM_SE, lacks=(GATE, SC)),
         Layout('mmpose_scnet', _is_mmpose_scnet, *_add(MMPOSE_SCNET, MODULE_STEM), pools_at_stride_1=False,
                lacks=(GATE, SE), note="mmpose's SCNet ignores dilations and has no avd"),

@@ -125,9 +125,10 @@ class Pretrained:
         without_gates = match(module.state_dict(), state, gate_names(module) + offset_names(module))
         plain_fits = without_gates.share >= self.min_loaded and not without_gates.stray
         if isinstance(module, Backbone) and without_gates.excused and plain_fits:
+            further = f', prefix={self.prefix!r}' if self.prefix is not None else ''
             return (
-                f"{text} These are a plain net's weights and this net has gates: write "
-                f"init_cfg=dict(type='inimg_mm.Pretrained', checkpoint={self.checkpoint!r}, warm_start=True)"
+                f"{text} These are a plain net's weights and this net has gates: write init_cfg=dict("
+                f"type='inimg_mm.Pretrained', checkpoint={self.checkpoint!r}{further}, warm_start=True)"
                 f'{_further(module)}'
             )
         names = zoo_fits(layouts.to_native(state))

@@ -90,8 +90,8 @@ def read_state_dict(source: str | Path, prefix: str | None = None, trust: bool =
     """Read the weights of a model or of its backbone.
 
     Args:
-        source: Path or URL: http(s), ``torchvision://resnet50``, ``open-mmlab://…``, and what
-            mmengine's file backends read.
+        source: Path or URL: http(s), ``torchvision://resnet50``, ``open-mmlab://…``,
+            ``mmcls://…``, and what mmengine's file backends read.
         prefix: Keep the names of this part alone, without it, e.g. 'backbone' or 'backbone.'.
             Default: 'backbone.' where any name has it, else none. The prefixes of wrappers are
             always removed.
@@ -177,7 +177,9 @@ def local_file(source: str) -> Iterator[Path]:
             try:
                 path = opened.enter_context(get_local_path(source))
             except Exception as error:
-                raise CheckpointError(f'cannot open {source}: {_first_line(error)}') from error
+                unknown = f'no file backend for {scheme}://; named models have {", ".join(NAMED)}'
+                reason = unknown if isinstance(error, KeyError) else _first_line(error)
+                raise CheckpointError(f'cannot open {source}: {reason}') from error
             yield Path(path)
 
 
@@ -188,9 +190,17 @@ def _torchvision_models() -> dict[str, str]:
 
 
 def _open_mmlab_models() -> dict[str, str]:
-    from mmengine.runner.checkpoint import get_external_models
+    from mmengine.runner.checkpoint import get_deprecated_model_names, get_external_models
 
-    return get_external_models()
+    models = get_external_models()
+    older = {old: models[name] for old, name in get_deprecated_model_names().items() if name in models}
+    return {**models, **older}
+
+
+def _mmcls_models() -> dict[str, str]:
+    from mmengine.runner.checkpoint import get_mmcls_models
+
+    return get_mmcls_models()
 
 
 NAMED = {
@@ -198,6 +208,7 @@ NAMED = {
     'modelzoo': _torchvision_models,
     'open-mmlab': _open_mmlab_models,
     'openmmlab': _open_mmlab_models,
+    'mmcls': _mmcls_models,
 }
 """mmengine's schemes that name a model, and where its URL is looked up."""
 
