@@ -1,6 +1,7 @@
 """The demo data: what it promises, read back with pycocotools."""
 
 import json
+import runpy
 import shutil
 import subprocess
 import sys
@@ -313,3 +314,11 @@ def test_tool(root, tmp_path):
     assert failed.returncode != 0
     assert 'error: num_val must be' in failed.stderr
     assert 'Traceback' not in failed.stderr
+
+
+def test_tool_where_nothing_can_be_written(tmp_path, monkeypatch, capsys):
+    (tmp_path / 'file').touch()
+    monkeypatch.setattr(sys, 'argv', ['make_demo_data.py', str(tmp_path / 'file' / 'set')])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(TOOL), run_name='__main__')
+    assert str(stop.value).startswith(f'error: cannot make the demo data in {tmp_path / "file" / "set"}: ')

@@ -320,6 +320,9 @@ def test_where_nothing_can_be_written(untrained, folder, tmp_path, monkeypatch, 
         (['--predictions', tmp_path / 'file' / 'p.json'], f'cannot make the folder {tmp_path / "file"}'),
         (['--out', tmp_path / 'file' / 'p.json'], f'cannot make the folder {tmp_path / "file"}'),
         (['--predictions', tmp_path], f'{tmp_path} is a folder'),
+        (['--out', '/dev/null'], '/dev/null is a device'),
+        (['--show-dir', tmp_path / 'file' / 'x'], f'cannot make the folder {tmp_path / "file"}'),
+        (['--work-dir', tmp_path / 'file' / 'x'], f'cannot make the folder {tmp_path / "file"}'),
         (['--predictions', tmp_path / 'x', '--out', tmp_path / 'x'], 'the same file'),
     ):
         with pytest.raises(SystemExit) as stop:

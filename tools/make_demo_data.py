@@ -29,10 +29,13 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
+    args = parse_args()
     start = time.perf_counter()
     try:
-        root = make_demo_data(**vars(parse_args()))
-    except (ValueError, FileExistsError, FileNotFoundError, ModuleNotFoundError) as error:
+        root = make_demo_data(**vars(args))
+    except (ValueError, OSError, ModuleNotFoundError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the system's, not ours
+            sys.exit(f'error: cannot make the demo data in {args.root}: {error.strerror}')
         sys.exit(f'error: {error}')
     print(f'demo data in {root} ({time.perf_counter() - start:.0f} s)')
 

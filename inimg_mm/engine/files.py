@@ -21,6 +21,8 @@ def check_output(path: str | Path) -> Path:
     path = Path(path).absolute()
     if path.is_dir():
         raise UsageError(f'{path} is a folder, and a file is to be written there')
+    if path.exists() and not path.is_file():
+        raise UsageError(f'{path} is a device or the like, and a file is to be written there')
     check_folder(path.parent)
     return path
 

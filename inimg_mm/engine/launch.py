@@ -115,12 +115,13 @@ def evaluate(
         The metrics by name.
 
     Raises:
-        UsageError: If the data is missing, the host draws no pictures, or the predictions cannot be
-            written.
+        UsageError: If the data is missing, the host draws no pictures, or the work folder, the pictures or
+            the predictions cannot be written.
         CheckpointError: If the checkpoint is missing, damaged, or would run code.
     """
     if launcher == 'none':
         without_shards(cfg)
+    check_folder(cfg.work_dir)
     check_checkpoint(checkpoint, trust)
     check_fit(cfg, checkpoint, trust)
     cfg.resume, cfg.load_from = False, checkpoint

@@ -10,7 +10,7 @@ from mmengine.device import get_device
 from inimg_mm.registry import type_name
 
 from .errors import UsageError
-from .files import check_output
+from .files import check_folder, check_output
 
 AMP_DEVICES = ('cuda', 'npu', 'mlu', 'musa')
 
@@ -105,7 +105,7 @@ def draw_to(cfg: Config, folder: Path) -> None:
     scope = cfg.default_scope
     if scope not in hooks:
         raise UsageError(f'--show-dir knows how {", ".join(hooks)} draw, and not {scope}')
-    folder.mkdir(parents=True, exist_ok=True)
+    check_folder(folder)
     configured = cfg.get('default_hooks', {}).get('visualization', {})
     cfg.merge_from_dict(
         {
