@@ -132,7 +132,7 @@ def get(name: str) -> Model:
         ValueError: If there is none of that name; close ones are named, or all.
     """
     if name not in MODELS:
-        close = get_close_matches(name, MODELS, n=5) or list(MODELS)
+        close = get_close_matches(str(name), MODELS, n=5) or list(MODELS)
         raise ValueError(f'no model {name!r} in the zoo; choose from {close}')
     return MODELS[name]
 

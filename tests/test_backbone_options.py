@@ -99,6 +99,19 @@ def test_gates_options_without_a_type_are_the_familys():
     assert 'image=4x8' in repr(tiny('ini_resnet50_daf', depth=18, attention=dict(fold=8)).layer1[0].gate)
 
 
+@pytest.mark.slow
+def test_checkpointing_in_a_compiled_net():
+    plain, net = (
+        randomise(tiny('ini_resnet50_daf', out_indices=(0,), with_cp=True).double()).train() for _ in range(2)
+    )
+    for run in (plain, torch.compile(net, backend='aot_eager')):
+        loss_of(run(image(32, 32, dtype=torch.float64))).backward()
+    for (key, a), (_, b) in zip(plain.named_parameters(), net.named_parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, msg=key)
+    for (key, a), (_, b) in zip(plain.named_buffers(), net.named_buffers(), strict=True):
+        torch.testing.assert_close(a, b, msg=key)
+
+
 DCN = dict(type='DCNv2', deform_groups=1)
 
 

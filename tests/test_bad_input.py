@@ -1,5 +1,6 @@
 """What cannot be honoured is a ValueError that names the thing and the choices."""
 
+import numpy as np
 import pytest
 import torch
 from conftest import tiny
@@ -13,6 +14,7 @@ VIEWS = r"\['double_fc', 'pair_2x1', 'pair_1x1', 'folded_3x3'\]"
 
 ZOO = {
     'unknown name': (lambda: zoo.get('seresnet51'), r"'seresnet51'.*'seresnet50'"),
+    'not a name': (lambda: zoo.get(50), r"no model 50.*'resnet18'"),
     'unknown name, far from any': (lambda: zoo.build('vgg'), r"'vgg'.*'resnet18'.*'ini_resnet50_daf'"),
 }
 
@@ -25,21 +27,50 @@ ARGUMENTS = {
     ),
     'out_indices negative': (dict(out_indices=(-1,)), r'out_indices.*\(0, 1, 2, 3\)'),
     'out_indices empty': (dict(out_indices=()), r'out_indices.*\(0, 1, 2, 3\)'),
+    'out_indices of floats': (dict(out_indices=(0.0, 1.0)), r'out_indices.*\(0, 1, 2, 3\).*\(0.0, 1.0\)'),
+    'out_indices in an array': (dict(out_indices=np.arange(4)), r'out_indices must be among \(0, 1, 2, 3\)'),
     'out_indices unsorted': (dict(out_indices=(2, 1)), r'out_indices must be ascending.*\(2, 1\)'),
     'out_indices repeated': (dict(out_indices=(1, 1)), r'out_indices must be ascending and without repeats'),
     'frozen_stages': (dict(frozen_stages=5), 'frozen_stages must be from -1 to 4, got 5'),
     'frozen_stages negative': (dict(frozen_stages=-2), 'frozen_stages must be from -1 to 4, got -2'),
+    'frozen_stages of another type': (dict(frozen_stages=1.0), 'frozen_stages must be from -1 to 4, got 1.0'),
     'num_stages': (dict(num_stages=5), 'num_stages must be from 1 to 4, got 5'),
     'num_stages zero': (dict(num_stages=0), 'num_stages must be from 1 to 4, got 0'),
     'style': (dict(style='tensorflow'), "style must be 'pytorch' or 'caffe', got 'tensorflow'"),
     'strides': (dict(strides=(1, 2)), r'strides.*each of 4 stages.*\(1, 2\)'),
     'dilations': (dict(dilations=(1, 1, 1, 1, 1)), r'dilations.*each of 4 stages'),
-    'multi_grid': (dict(multi_grid=(1, 2)), r'multi_grid.*3.*\(1, 2\)'),
+    'stride': (
+        dict(strides=(1, 2, 2, 0)),
+        r'each of strides=\(1, 2, 2, 0\) must be an integer of at least 1',
+    ),
+    'stride of another type': (dict(strides=(1, 2, 2, '2')), r"each of strides=.*got '2'"),
+    'dilation': (dict(dilations=(1, 1, 1, -2)), r'each of dilations=.*at least 1, got -2'),
+    'multi_grid': (dict(multi_grid=(1, 2)), r'multi_grid.*3 blocks of the last stage.*\(1, 2\)'),
+    'dilation of a block': (dict(multi_grid=(1, 2, 0)), r'each of multi_grid=.*at least 1, got 0'),
+    'in_channels': (dict(in_channels='3'), "in_channels must be an integer of at least 1, got '3'"),
+    'base_channels': (dict(base_channels=-16), 'base_channels must be .* got -16'),
+    'stem_channels': (dict(stem_channels=0), 'stem_channels must be .* got 0'),
+    'stem_channels of a deep stem': (
+        dict(stem_channels=1, deep_stem=True),
+        'deep stem needs stem_channels of at least 2, got 1',
+    ),
+    'groups': (dict(groups=0), 'groups must be an integer of at least 1, got 0'),
+    'norm_cfg': (dict(norm_cfg='BN'), r"norm_cfg must be a config such as dict\(type='BN'\), got 'BN'"),
+    'type of norm_cfg': (
+        dict(norm_cfg=dict(type='Nope')),
+        r"norm_cfg has the unknown type 'Nope'.*type='BN'",
+    ),
+    'type of conv_cfg': (dict(conv_cfg=dict(type='Nope')), r"conv_cfg has the unknown type 'Nope'.*'Conv2d'"),
+    'argument of mmpretrain': (dict(se_ratio=16), r"ResNet has no argument 'se_ratio'.*'attention'.*'depth'"),
     'plugins': (dict(plugins=[dict(cfg=dict(type='inimg_mm.SE'))]), 'takes no plugins.*attention=dict'),
     'dcn without stages': (dict(dcn=dict(type='DCN')), 'used in no stage; set stage_with_dcn'),
     'stage_with_dcn': (
         dict(dcn=dict(type='DCN'), stage_with_dcn=(True, True)),
         r'stage_with_dcn.*each of 4 stages',
+    ),
+    'flag of stage_with_dcn': (
+        dict(dcn=dict(type='DCN'), stage_with_dcn=(0, 1, 2, 3)),
+        r'stage_with_dcn must be True or False for each of 4 stages, got \(0, 1, 2, 3\)',
     ),
     'dcn on basic blocks': (
         dict(depth=18, dcn=dict(type='DCN'), stage_with_dcn=(False, True, True, True)),
@@ -52,7 +83,10 @@ ARGUMENTS = {
     ),
     'base_width too small': (dict(base_width=1), 'base_width=1 leaves no channel in a block of 16 planes'),
     'drop_path_rate': (dict(drop_path_rate=1), 'drop_path_rate must be at least 0 and below 1, got 1'),
+    'drop_path_rate of another type': (dict(drop_path_rate='0.1'), "drop_path_rate .*, got '0.1'"),
     'drop_path_rate negative': (dict(drop_path_rate=-0.1), 'drop_path_rate must be at least 0'),
+    'attention': (dict(attention='SE'), rf"attention must be a dict with a type of {GATE_TYPES}, got 'SE'"),
+    'attention type in a list': (dict(attention=dict(type=['SE'])), rf"\['SE'\]; choose from {GATE_TYPES}"),
     'attention type': (dict(attention=dict(type='CBAM')), rf"'CBAM'; choose from {GATE_TYPES}"),
     'attention without a type': (dict(attention=dict(reduction=8)), GATE_TYPES),
     'attention option': (
@@ -63,6 +97,14 @@ ARGUMENTS = {
     'attention stages': (
         dict(attention=dict(type='SE', stages=(True, False))),
         r'attention stages.*each of 4 stages.*\(True, False\)',
+    ),
+    'indices as attention stages': (
+        dict(attention=dict(type='SE', stages=(0, 1, 2, 3))),
+        r'attention stages must be True or False for each of 4 stages, got \(0, 1, 2, 3\)',
+    ),
+    'a word as attention stages': (
+        dict(attention=dict(type='SE', stages='last')),
+        r"attention stages must hold one value for each of 4 stages, got 'last'",
     ),
 }
 
@@ -102,6 +144,12 @@ GATES = {
     'reduction': (lambda: InnerImaging(64, reduction=0), 'reduction must be an integer of at least 1, got 0'),
     'reduction of SE': (lambda: SE(64, reduction=1.5), 'reduction must be an integer of at least 1, got 1.5'),
     'reduction of double_fc': (lambda: DoubleFC(64, reduction=-1), 'reduction must be .* got -1'),
+    'reduction of a flag': (lambda: SE(64, reduction=True), 'reduction must be .* got True'),
+    'norm': (
+        lambda: InnerImaging(64, norm_cfg=dict(type='Nope')),
+        r"norm_cfg has the unknown type 'Nope'.*dict\(type='BN'\)",
+    ),
+    'view in a list': (lambda: cmpe_se(64, view=['pair_1x1']), f'choose from {VIEWS}'),
     'divisor': (lambda: SE(64, divisor=0), 'divisor must be an integer of at least 1, got 0'),
 }
 
@@ -161,6 +209,17 @@ def test_form_of_filters(filters):
 def test_narrow_family_names_itself_and_its_depths():
     with pytest.raises(ValueError, match=r'SEResNeXt has no depth 18; choose from \[50, 101, 152\]'):
         tiny('seresnext50_32x4d', depth=18)
+
+
+@pytest.mark.parametrize('family', ['seresnet18', 'cmpese_resnet50_pair_1x1'])
+def test_preset_refuses_what_is_no_config(family):
+    with pytest.raises(ValueError, match=rf"attention must be a dict with a type of {GATE_TYPES}, got 'SE'"):
+        tiny(family, attention='SE')
+
+
+def test_choices_are_those_of_the_family():
+    with pytest.raises(ValueError, match=r"SCNet has no argument 'avg_pool'.*'avd'.*'avg_down'.*'pooling_r'"):
+        tiny('scnet50', avg_pool=True)
 
 
 def test_the_registry_keeps_the_reason():

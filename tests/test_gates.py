@@ -292,6 +292,20 @@ def test_half_precision_gate(name):
     torch.testing.assert_close(weight.float(), expected, rtol=0.02, atol=0.02)
 
 
+@pytest.mark.parametrize('name', GATES)
+def test_weights_that_are_no_parameters(name):
+    # so it is in a replica of nn.DataParallel, and under FSDP with use_orig_params=False
+    gate = randomise(GATES[name](32)).eval()
+    maps = [torch.randn(2, 32, 4, 4) for _ in range(2)]
+    expected = gate(*maps)
+    for module in gate.modules():
+        for key, parameter in list(module.named_parameters(recurse=False)):
+            delattr(module, key)
+            setattr(module, key, parameter.detach())
+    assert not list(gate.parameters())
+    assert torch.equal(gate(*maps), expected)
+
+
 def test_gates_norm_follows_the_spec_and_sync_bn():
     def norm(spec, norm_cfg):
         return Attention(dict(type='CMPESE', **spec), 4, norm_cfg).build(0, 64, 64).filters[0].norm
@@ -299,6 +313,8 @@ def test_gates_norm_follows_the_spec_and_sync_bn():
     assert isinstance(norm({}, None), nn.BatchNorm2d)
     assert isinstance(norm({}, dict(type='GN', num_groups=8)), nn.BatchNorm2d)
     assert isinstance(norm({}, dict(type='SyncBN', requires_grad=True)), nn.SyncBatchNorm)
+    for same in (nn.SyncBatchNorm, 'torch.nn.SyncBatchNorm'):  # as pure Python configs name it
+        assert isinstance(norm({}, dict(type=same)), nn.SyncBatchNorm)
     assert isinstance(norm(dict(norm_cfg=dict(type='GN', num_groups=2)), dict(type='BN')), nn.GroupNorm)
 
 

@@ -1,11 +1,13 @@
 """The contract of a gate, and the addition that it recalibrates."""
 
 from abc import abstractmethod
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
+
+from inimg_mm.models.checks import positive_integer
 
 
 class Gate(BaseModule):
@@ -42,7 +44,8 @@ class Gate(BaseModule):
             if shortcut is None:
                 raise no_shortcut_error(type(self).__name__)
             streams.append(shortcut)
-        dtype = next(self.parameters()).dtype
+        # under FSDP and in a replica a gate's weights are no parameters, so that parameters() is empty
+        dtype = cast(Tensor, self.last_layer.weight).dtype
         with torch.autocast(residual.device.type, enabled=False):
             means = [stream.mean((2, 3), keepdim=True, dtype=dtype) for stream in streams]
             weight = self.excite(*means)
@@ -72,9 +75,7 @@ def hidden_width(channels: int, reduction: int) -> int:
     Raises:
         ValueError: If ``reduction`` is not a positive integer.
     """
-    if not isinstance(reduction, int) or reduction < 1:
-        raise ValueError(f'reduction must be an integer of at least 1, got {reduction!r}')
-    return max(channels // reduction, 1)
+    return max(channels // positive_integer('reduction', reduction), 1)
 
 
 def recalibrated_add(

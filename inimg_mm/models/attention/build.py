@@ -2,8 +2,11 @@
 
 import copy
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
+
+from inimg_mm.models.checks import one_flag_each
+from inimg_mm.registry import type_name
 
 from .base import Gate, no_shortcut_error
 from .inner_imaging import InnerImaging, cmpe_se
@@ -39,14 +42,18 @@ class Attention:
         norm_cfg: dict[str, Any] | None = None,
         has_shortcut: bool = True,
     ) -> None:
+        if spec is not None and not isinstance(spec, Mapping):
+            raise ValueError(f'attention must be a dict with a type of {list(GATES)}, got {spec!r}')
         self.options: dict[str, Any] = copy.deepcopy(dict(spec or {}))
         self.type = self.options.pop('type', None)
-        self.stages = _checked_stages(self.options.pop('stages', None), num_stages)
+        stages = self.options.pop('stages', None)
+        stages = (True,) * num_stages if stages is None else stages
+        self.stages = one_flag_each('attention stages', stages, num_stages)
         self.has_shortcut = has_shortcut
         self.factory: Callable[..., Gate] | None = None
         if spec is None:
             return
-        if self.type not in GATES:
+        if self.type not in list(GATES):
             raise ValueError(f'unknown attention type {self.type!r}; choose from {list(GATES)}')
         self.factory = GATES[self.type]
         accepted = list(inspect.signature(self.factory).parameters)
@@ -84,17 +91,7 @@ class Attention:
         return gate
 
 
-def _checked_stages(stages: Sequence[bool] | None, num_stages: int) -> tuple[bool, ...]:
-    if stages is None:
-        return (True,) * num_stages
-    if not isinstance(stages, Sequence) or len(stages) != num_stages:
-        raise ValueError(
-            f'attention stages must hold one flag for each of {num_stages} stages, got {stages!r}'
-        )
-    return tuple(bool(flag) for flag in stages)
-
-
 def _gate_norm(norm_cfg: dict[str, Any] | None) -> dict[str, Any]:
-    if norm_cfg is not None and 'SyncBN' in str(norm_cfg.get('type')):
+    if norm_cfg is not None and 'SyncB' in type_name(norm_cfg):  # SyncBN, MMSyncBN, torch's SyncBatchNorm
         return dict(type=norm_cfg['type'])
     return dict(type='BN')

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from inimg_mm.models.checks import positive_integer
+
 
 @dataclass(frozen=True)
 class InnerImage:
@@ -88,8 +90,8 @@ def _row_width(channels: int, fold: int | dict[str, Any]) -> tuple[int, bool]:
             f'fold must be None, a width such as 16, dict(width=16, pad=True) or dict(rows=10), got {fold!r}'
         )
     for key in ('width', 'rows'):
-        if key in spec and (not isinstance(spec[key], int) or isinstance(spec[key], bool) or spec[key] < 1):
-            raise ValueError(f'the {key} of a fold must be an integer of at least 1, got {fold!r}')
+        if key in spec:
+            positive_integer(f'the {key} of a fold', spec[key])
     if 'width' in spec:
         return spec['width'], bool(spec.get('pad', False))
     if channels % spec['rows']:

@@ -9,6 +9,8 @@ from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from inimg_mm.models.checks import layer_config, positive_integer
+
 from .base import Gate, hidden_width
 from .inner_image import InnerImage
 
@@ -97,10 +99,7 @@ class InnerImaging(Gate):
             raise ValueError(f'streams must be 1 (residual) or 2 (residual and shortcut), got {streams!r}')
         if aggregate not in ('map', 'code'):
             raise ValueError(f"aggregate must be 'map' or 'code', got {aggregate!r}")
-        if maps is None:
-            maps = max((planes or channels) // 16, 1)
-        elif not isinstance(maps, int) or maps < 1:
-            raise ValueError(f'maps must be an integer of at least 1, got {maps!r}')
+        maps = max((planes or channels) // 16, 1) if maps is None else positive_integer('maps', maps)
         kernels = _checked_kernels(filters)
         self.needs_shortcut = streams == 2
         self.image = InnerImage.fold(channels, streams, fold, max(height for height, _ in kernels))
@@ -111,6 +110,7 @@ class InnerImaging(Gate):
         height, width = self.image.shape
         self.average_maps = aggregate == 'map' and len(kernels) > 1
         norm_cfg = norm_cfg or dict(type='BN')
+        layer_config('norm_cfg', norm_cfg, "dict(type='BN')")
         self.filters = ModuleList(
             GroupingFilter(kernel, maps, self.average_maps, norm_cfg) for kernel in kernels
         )
@@ -204,7 +204,7 @@ def cmpe_se(
         raise ValueError(f"fold belongs to view='folded_3x3'; view={view!r} takes none")
     if view == 'double_fc':
         return DoubleFC(channels, reduction)
-    if view not in CMPE_SE_FILTERS:
+    if view not in list(CMPE_SE_FILTERS):
         raise ValueError(f'unknown CMPE-SE view {view!r}; choose from {["double_fc", *CMPE_SE_FILTERS]}')
     if view == 'folded_3x3' and fold is None:
         fold = 16

@@ -4,6 +4,8 @@ import torch
 from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 
+from inimg_mm.models.checks import positive_integer
+
 from .base import Gate, hidden_width
 
 
@@ -53,7 +55,6 @@ class SE(Gate):
 
 def _round_width(width: int, divisor: int) -> int:
     """The nearest multiple of ``divisor``, one more where that lost over a tenth."""
-    if not isinstance(divisor, int) or divisor < 1:
-        raise ValueError(f'divisor must be an integer of at least 1, got {divisor!r}')
+    positive_integer('divisor', divisor)
     rounded = max(divisor, (width + divisor // 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * width else rounded

@@ -1,13 +1,15 @@
 """What every backbone has: stages, outputs, freezing, and the metadata that says so."""
 
+import inspect
 import re
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from inimg_mm.models.checks import is_integer
 
 
 class Backbone(BaseModule):
@@ -43,14 +45,14 @@ class Backbone(BaseModule):
     ) -> None:
         super().__init__(_checked_loading(init_cfg))
         indices = tuple(out_indices) if isinstance(out_indices, Sequence) else (out_indices,)
-        if not indices or any(index not in range(num_stages) for index in indices):
+        if not indices or not all(is_integer(i) and i in range(num_stages) for i in indices):
             raise ValueError(
                 f'out_indices must be among {tuple(range(num_stages))} (num_stages={num_stages}), '
                 f'got {out_indices!r}'
             )
         if list(indices) != sorted(set(indices)):
             raise ValueError(f'out_indices must be ascending and without repeats, got {out_indices!r}')
-        if frozen_stages not in range(-1, num_stages + 1):
+        if not is_integer(frozen_stages) or frozen_stages not in range(-1, num_stages + 1):
             raise ValueError(f'frozen_stages must be from -1 to {num_stages}, got {frozen_stages!r}')
         self.out_indices = indices
         self.num_stages = num_stages
@@ -172,14 +174,13 @@ def _is_pretrained(init_cfg: dict) -> bool:
     return bool(re.fullmatch(r'Pretrained|(mmengine|inimg_mm)\.(.*\.)?Pretrained(Init)?', name))
 
 
-def per_stage(name: str, values: Sequence[Any], num_stages: int) -> tuple[Any, ...]:
-    """Check an argument that holds one value per stage.
-
-    Raises:
-        ValueError: If it holds another number of values.
-    """
-    if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != num_stages:
-        raise ValueError(
-            f'{name} must hold one value for each of {num_stages} stages (num_stages), got {values!r}'
-        )
-    return tuple(values)
+def unknown_argument(family: type[Backbone], name: str) -> ValueError:
+    """The error of an argument that no class of a family takes."""
+    classes = [cls for cls in family.__mro__ if issubclass(cls, Backbone) and '__init__' in vars(cls)]
+    known = {
+        parameter.name
+        for cls in classes[:-1]  # Backbone itself takes what a family computes
+        for parameter in inspect.signature(cls).parameters.values()
+        if parameter.kind is not parameter.VAR_KEYWORD
+    }
+    return ValueError(f'{family.__name__} has no argument {name!r}; choose from {sorted(known)}')

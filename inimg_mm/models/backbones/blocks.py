@@ -10,6 +10,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from inimg_mm.models.attention import Gate, recalibrated_add
+from inimg_mm.models.checks import layer_config
 
 from .checkpointing import checkpointed
 
@@ -266,11 +267,12 @@ def spatial_conv_cfg(
     """
     if dcn is None:
         return conv_cfg
-    options = dict(dcn)
-    if options.pop('fallback_on_stride', False) and stride != 1:
-        return conv_cfg
     try:
         import mmcv.ops  # noqa: F401  registers DCN and DCNv2
     except ImportError as error:
         raise ImportError(f'dcn={dcn!r} needs mmcv with its compiled ops (mmcv._ext): {error}') from error
+    layer_config('dcn', dcn, "dict(type='DCNv2', deform_groups=1)")
+    options = dict(dcn)
+    if options.pop('fallback_on_stride', False) and stride != 1:
+        return conv_cfg
     return options

@@ -3,9 +3,13 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
+
+is_compiling: Callable[[], bool] = getattr(torch.compiler, 'is_compiling', lambda: False)
+"""torch's, which 2.1 does not have."""
 
 
 @contextmanager
@@ -28,13 +32,16 @@ def checkpointed(module: nn.Module, function: Callable[[Tensor], Tensor], x: Ten
     """``function(x)``, recomputed in the backward pass instead of kept.
 
     The recomputation sees the same random numbers and does not update the running
-    statistics of ``module``'s batch norms a second time.
+    statistics of ``module``'s batch norms a second time. A compiled one does not by itself:
+    the compiler takes updates of buffers out of what it recomputes.
 
     Args:
         module: The module whose forward pass ``function`` is.
         function: Called twice, in the forward and in the backward pass.
         x: (N, C, H, W).
     """
+    if is_compiling():
+        return checkpoint(function, x, use_reentrant=False)
     return checkpoint(
         function, x, use_reentrant=False, context_fn=lambda: (nullcontext(), frozen_statistics(module))
     )

@@ -1,7 +1,7 @@
 """ResNet and ResNeXt, and the same with gates."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from mmcv.cnn import build_norm_layer
@@ -9,9 +9,10 @@ from mmengine.model import Sequential
 from torch import Tensor, nn
 
 from inimg_mm.models.attention import Attention
+from inimg_mm.models.checks import layer_config, one_flag_each, one_size_each, positive_integer
 from inimg_mm.registry import MODELS
 
-from .base import Backbone, per_stage
+from .base import Backbone, unknown_argument
 from .blocks import BasicBlock, Bottleneck
 from .shortcuts import projection
 from .stems import stem_conv
@@ -105,9 +106,12 @@ class ResNet(Backbone):
         drop_path_rate: float = 0.0,
         attention: dict[str, Any] | None = None,
         init_cfg: dict | list[dict] | None = None,
+        **unknown: Any,
     ) -> None:
         family = type(self).__name__
-        if depth not in self.arch_settings:
+        for name in unknown:
+            raise unknown_argument(type(self), name)
+        if depth not in list(self.arch_settings):
             raise ValueError(f'{family} has no depth {depth!r}; choose from {sorted(self.arch_settings)}')
         if num_stages not in range(1, 5):
             raise ValueError(f'num_stages must be from 1 to 4, got {num_stages!r}')
@@ -115,18 +119,24 @@ class ResNet(Backbone):
             raise ValueError(f"style must be 'pytorch' or 'caffe', got {style!r}")
         if plugins is not None:
             raise ValueError(f'{family} takes no plugins; gates are given as attention=dict(type=…)')
-        if not 0 <= drop_path_rate < 1:
+        if not isinstance(drop_path_rate, int | float) or not 0 <= drop_path_rate < 1:
             raise ValueError(f'drop_path_rate must be at least 0 and below 1, got {drop_path_rate!r}')
         super().__init__(num_stages, out_indices, frozen_stages, norm_eval, init_cfg or list(INIT_CFG))
-        strides = per_stage('strides', strides, num_stages)
-        dilations = per_stage('dilations', dilations, num_stages)
+        strides = one_size_each('strides', strides, num_stages)
+        dilations = one_size_each('dilations', dilations, num_stages)
         block, depths = self.arch_settings[depth]
+        layer_config('norm_cfg', norm_cfg or None, "dict(type='BN')")
+        layer_config('conv_cfg', conv_cfg, "dict(type='Conv2d')")
         norm_cfg = copy.deepcopy(norm_cfg) if norm_cfg else dict(type='BN')
         gates = Attention(self._attention_spec(attention), num_stages, norm_cfg)
         dcns = _stage_dcn(dcn, stage_with_dcn, num_stages)
         last_block = max(sum(depths[:num_stages]) - 1, 1)
 
-        channels = stem_channels or base_channels
+        positive_integer('in_channels', in_channels)
+        positive_integer('base_channels', base_channels)
+        positive_integer('groups', groups)
+        channels = base_channels if stem_channels is None else stem_channels
+        positive_integer('stem_channels', channels)
         self.conv1 = stem_conv(in_channels, channels, deep_stem, conv_cfg, norm_cfg)
         self.norm1_name, norm1 = build_norm_layer(norm_cfg, channels, postfix=1)
         self.add_module(self.norm1_name, norm1)
@@ -183,7 +193,7 @@ class ResNet(Backbone):
     def _attention_spec(cls, attention: dict[str, Any] | None) -> dict[str, Any] | None:
         if cls.default_attention is None:
             return attention
-        if attention is None or 'type' not in attention:
+        if attention is None or (isinstance(attention, Mapping) and 'type' not in attention):
             return {**cls.default_attention, **(attention or {})}
         return attention
 
@@ -231,7 +241,7 @@ def _block_dilations(
 ) -> tuple[int, ...]:
     """Dilation of each block of a stage."""
     if multi_grid is not None:
-        return per_stage('multi_grid', multi_grid, blocks)
+        return one_size_each('multi_grid', multi_grid, blocks, 'blocks of the last stage')
     first = max(dilation // 2, 1) if contract else dilation
     return (first,) + (dilation,) * (blocks - 1)
 
@@ -242,7 +252,7 @@ def _stage_dcn(
     """The deformable convolution's config of each stage."""
     if dcn is None:
         return (None,) * num_stages
-    flags = per_stage('stage_with_dcn', stage_with_dcn, num_stages)
+    flags = one_flag_each('stage_with_dcn', stage_with_dcn, num_stages)
     if not any(flags):
         raise ValueError(
             f'dcn={dcn!r} is used in no stage; set stage_with_dcn, e.g. (False, True, True, True)'

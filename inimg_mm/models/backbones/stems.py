@@ -26,6 +26,8 @@ def stem_conv(
     if not deep:
         return build_conv_layer(conv_cfg, in_channels, channels, 7, stride=2, padding=3, bias=False)
     inner = channels // 2
+    if inner < 1:
+        raise ValueError(f'a deep stem needs stem_channels of at least 2, got {channels}')
     layers: list[nn.Module] = []
     for width_in, width_out, stride in ((in_channels, inner, 2), (inner, inner, 1), (inner, channels, 1)):
         if layers:
