@@ -11,7 +11,7 @@ from mmengine.config import Config, DictAction
 
 from .configs import OWN_DATA_OPTIONS, load_config
 from .distributed import LAUNCHERS
-from .errors import UsageError
+from .errors import UsageError, raised_here
 
 
 class KeyValues(DictAction):
@@ -108,14 +108,7 @@ def mistakes_in_one_line() -> Iterator[None]:
 def _mistake(error: BaseException | None) -> BaseException | None:
     """The outermost mistake among an exception and its causes."""
     while error is not None:
-        if isinstance(error, UsageError) or (isinstance(error, ValueError) and _raised_here(error)):
+        if isinstance(error, UsageError) or (isinstance(error, ValueError) and raised_here(error)):
             return error
         error = error.__cause__ or error.__context__
     return None
-
-
-def _raised_here(error: BaseException) -> bool:
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace is not None and trace.tb_frame.f_globals.get('__name__', '').startswith('inimg_mm.')

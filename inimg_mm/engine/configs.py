@@ -2,6 +2,7 @@
 
 import importlib.util
 import inspect
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from mmengine.config import Config
 
 from inimg_mm.datasets import own_data
 
-from .errors import UsageError
+from .errors import UsageError, raised_here
 
 HOST_EXTRAS = {'mmdet': 'mm', 'mmpretrain': 'mm', 'mmpose': 'pose', 'mmseg': 'seg'}
 """The extra of this package that installs each host."""
@@ -39,26 +40,21 @@ def load_config(
         data_options: Its other options, by name.
 
     Raises:
-        UsageError: If the file is missing, the host is unknown or not installed, or an option of
-            the data is unknown or goes without ``data_root``.
+        UsageError: If the file is missing, cannot be read or has no model, the host is unknown or not
+            installed, an option does not fit the config, or one of the data is unknown or goes without
+            ``data_root``.
         ValueError: If the data does not fit, see :func:`inimg_mm.datasets.own_data`.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UsageError(f'there is no config file {path}')
-    try:
-        cfg = Config.fromfile(path)
-    except ModuleNotFoundError as error:  # of a `_base_ = 'host::…'`
-        for host in HOST_EXTRAS:
-            if host in str(error):
-                _check_host(host, path)
-        raise
+    cfg = _read(path)
     if not cfg.get('default_scope'):
         raise UsageError(
             f'{path} sets no default_scope, so its host is unknown: set it to one of {list(HOST_EXTRAS)}, '
             "or inherit from a host's default_runtime.py"
         )
     _check_host(cfg.default_scope, path)
+    if not isinstance(cfg.get('model'), dict):
+        raise UsageError(f'{path} has no model: model=dict(type=…)')
     if data_root is not None:
         _check_data_options(data_options or {})
         own_data(cfg, str(data_root), classes, **(data_options or {}))
@@ -68,8 +64,37 @@ def load_config(
         cfg.work_dir = str(work_dir)
     elif not cfg.get('work_dir'):
         cfg.work_dir = str(Path('work_dirs', path.stem))
-    cfg.merge_from_dict(cfg_options or {})
+    try:
+        cfg.merge_from_dict(cfg_options or {})
+    except (KeyError, TypeError) as error:  # no such place in a list, or a dict over what is none
+        raise UsageError(f'the options do not fit {path}: {error.args[0]}') from error
     return cfg
+
+
+def _read(path: Path) -> Config:
+    if not path.is_file():
+        raise UsageError(f'there is no config file {path}')
+    try:
+        return Config.fromfile(path)
+    except Exception as error:  # a config is a program, which can do anything wrong
+        if isinstance(error, ValueError) and raised_here(error):  # own_data's, in the config
+            raise
+        if isinstance(error, ModuleNotFoundError):  # of a `_base_ = 'host::…'`
+            for host in HOST_EXTRAS:
+                if host in str(error):
+                    _check_host(host, path)
+        message = ' '.join(str(error).split())
+        raise UsageError(
+            f'{path} cannot be read: {type(error).__name__}: {message}{_line_of(error)}'
+        ) from error
+
+
+def _line_of(error: Exception) -> str:
+    """Which line of a config, or of one of its bases, an error is from, where that is known."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if frame.name == '<module>':  # mmengine runs them as such
+            return f' (line {frame.lineno} of {frame.filename})'
+    return ''
 
 
 def _check_host(scope: str, config: Path) -> None:
