@@ -39,8 +39,11 @@ need_config() { # PATH
     [[ -f $1 ]] || die "there is no config file $1"
 }
 
-need_count() { # NAME VALUE [LEAST]
-    [[ $2 =~ ^[0-9]+$ && $2 -ge ${3:-1} ]] || die "$1 must be a whole number of at least ${3:-1}, and not '$2'"
+need_count() { # NAME VALUE [LEAST [MOST]]
+    local range="of at least ${3:-1}"
+    [[ -z ${4:-} ]] || range="from $3 to $4"
+    [[ $2 =~ ^(0|[1-9][0-9]{0,8})$ && $2 -ge ${3:-1} && $2 -le ${4:-999999999} ]] ||
+        die "$1 must be a whole number $range, and not '$2'"
 }
 
 torchrun() { # TOOL GPUS ARGUMENT...: starts GPUS processes of a tool here, as one of NNODES machines
@@ -50,7 +53,7 @@ torchrun() { # TOOL GPUS ARGUMENT...: starts GPUS processes of a tool here, as o
     need_count GPUS "$gpus"
     need_count NNODES "$nodes"
     need_count NODE_RANK "$rank" 0
-    need_count PORT "$port"
+    need_count PORT "$port" 1 65535
     ((rank < nodes)) || die "NODE_RANK counts the machines from 0: with NNODES=$nodes it cannot be $rank"
     [[ -n $address || $nodes == 1 ]] ||
         die "NNODES=$nodes needs MASTER_ADDR, the address of the first machine (127.0.0.1 if all are this one)"
