@@ -331,6 +331,11 @@ def test_where_nothing_can_be_written(untrained, folder, tmp_path, monkeypatch, 
         assert message in capsys.readouterr().err
 
 
+def test_numbers_that_are_not_finite():
+    value = dict(a=[1.5, np.float32('nan'), float('inf')], b=np.float32(2))
+    assert json.loads(files.json_text(value)) == dict(a=[1.5, None, None], b=2)
+
+
 def test_a_file_is_whole_or_as_it_was(tmp_path):
     def parts():
         yield 'new'

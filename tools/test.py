@@ -1,6 +1,5 @@
 """Test a checkpoint with a config of any host (mmdet, mmpretrain, mmpose, mmseg)."""
 
-import json
 import sys
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from mmengine.dist import is_main_process
 
 from inimg_mm.engine import UsageError, evaluate
 from inimg_mm.engine.cli import add_launcher, config_parser, mistakes_in_one_line, read_config
-from inimg_mm.engine.files import check_output, write_text
+from inimg_mm.engine.files import check_output, json_text, write_text
 
 
 def main() -> None:
@@ -35,7 +34,7 @@ def main() -> None:
         cfg = read_config(args)
         metrics = evaluate(cfg, args.checkpoint, args.show_dir, args.launcher, args.trust, args.predictions)
         if args.out is not None and is_main_process():
-            write_text(args.out, [json.dumps(metrics, indent=2, default=float) + '\n'])
+            write_text(args.out, [json_text(metrics, indent=2) + '\n'])
 
 
 if __name__ == '__main__':

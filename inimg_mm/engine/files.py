@@ -1,8 +1,13 @@
 """Output files: whole or not at all, and refused before the work where they cannot be written."""
 
+import json
+import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from inimg_mm.atomic import replacing
 
@@ -44,6 +49,23 @@ def check_folder(folder: str | Path) -> Path:
     if not os.access(folder, os.W_OK):
         raise UsageError(f'cannot write into the folder {folder}')
     return folder
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """A value as JSON. Numbers that are not finite, for which JSON has no words, become null."""
+    options: dict[str, Any] = dict(indent=indent, default=float, allow_nan=False)
+    try:
+        return json.dumps(value, **options)
+    except ValueError:
+        return json.dumps(_finite(value), **options)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(child) for key, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(child) for child in value]
+    return None if isinstance(value, float | np.floating) and not math.isfinite(value) else value
 
 
 def write_text(path: Path, parts: Iterable[str]) -> None:

@@ -8,7 +8,8 @@
 | a class map | ``classes``, and of each image its path, size, PNG of labels, and pixels of each class |
 
 COCO's results say nothing of the images. ``x.images.json`` stands beside ``x.json`` and does: COCO's
-annotation format without annotations, with each image's id, path and size, and the categories.
+annotation format without annotations, with each image's id, path and size, and the categories. Numbers
+that are not finite, as a model that diverged predicts them, are null.
 """
 
 from .forms import FORMS, Form, form_of

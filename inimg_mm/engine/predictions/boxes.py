@@ -1,12 +1,12 @@
 """Boxes and masks: COCO's detection results."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..files import json_text
 from .records import Image, Record, Sample, Subject, array, corner_and_size, exact, write_results
 
 
@@ -30,7 +30,7 @@ def keep(sample: Sample, image: Image, subject: Subject, out: Path) -> str:
         columns['mask_score'] = exact(found.mask_scores)
     rows = zip(*columns.values(), strict=True)
     return ',\n'.join(
-        json.dumps(dict(image_id=image.id, **dict(zip(columns, row, strict=True)))) for row in rows
+        json_text(dict(image_id=image.id, **dict(zip(columns, row, strict=True)))) for row in rows
     )
 
 

@@ -1,9 +1,9 @@
 """Classes: one entry an image, with the scores of all classes."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..files import json_text
 from .records import Image, Record, Sample, Subject, array, write_by_image
 
 DIGITS = 6
@@ -20,7 +20,7 @@ def keep(sample: Sample, image: Image, subject: Subject, out: Path) -> str:
     labels = array(sample.pred_label).ravel().tolist()
     names = [subject.name(label) for label in labels]
     one = len(labels) == 1
-    return json.dumps(
+    return json_text(
         dict(
             path=image.path,
             width=image.width,

@@ -1,12 +1,12 @@
 """Keypoints: COCO's keypoint results, scored as mmpose's CocoMetric scores them."""
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..files import json_text
 from .records import (
     Image,
     Record,
@@ -80,7 +80,7 @@ def _lines(records: Sequence[Record], scoring: Scoring) -> Iterator[str]:
                 keypoints=[number for (x, y), score in points for number in (x, y, score)],
                 score=float(found['score']),
             )
-            yield json.dumps(line | {key: found[key] for key in ('bbox',) if key in found})
+            yield json_text(line | {key: found[key] for key in ('bbox',) if key in found})
 
 
 def _scored(objects: list[Object], scoring: Scoring) -> list[Object]:

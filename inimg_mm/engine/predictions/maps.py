@@ -1,12 +1,12 @@
 """Class maps: a PNG of labels for each image, written at once, and one entry with its pixels by class."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image as Picture
 
+from ..files import json_text
 from .records import Image, Record, Sample, Subject, array, write_by_image
 
 
@@ -22,7 +22,7 @@ def keep(sample: Sample, image: Image, subject: Subject, out: Path) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     Picture.fromarray(labels.astype(np.uint8 if labels.max() < 256 else np.uint16)).save(path)
     counts = zip(*np.unique(labels, return_counts=True), strict=True)
-    return json.dumps(
+    return json_text(
         dict(
             path=image.path,
             width=image.width,

@@ -1,6 +1,5 @@
 """What is kept of each image's predictions, and how it is put into words."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..files import write_text
+from ..files import json_text, write_text
 
 Sample = Any
 """A host's data sample, mmengine's ``BaseDataElement``."""
@@ -107,10 +106,10 @@ def write_results(lines: Iterable[str], records: Sequence[Record], subject: Subj
     """Write a file of COCO results, and the one of its images."""
     images = {record.image: None for record in records}
     described = (
-        json.dumps(dict(id=image.id, file_name=image.path, width=image.width, height=image.height))
+        json_text(dict(id=image.id, file_name=image.path, width=image.width, height=image.height))
         for image in images
     )
-    categories = json.dumps(list(subject.categories))
+    categories = json_text(list(subject.categories))
     write_text(
         images_file(out), listed('{"images": [\n', described, f'\n],\n"categories": {categories}\n}}\n')
     )
@@ -119,7 +118,7 @@ def write_results(lines: Iterable[str], records: Sequence[Record], subject: Subj
 
 def write_by_image(records: Iterable[Record], subject: Subject, out: Path) -> None:
     """Write a file of one entry an image."""
-    head = f'{{"classes": {json.dumps(list(subject.classes))},\n"images": [\n'
+    head = f'{{"classes": {json_text(list(subject.classes))},\n"images": [\n'
     write_text(out, listed(head, (record.content for record in records), '\n]\n}\n'))
 
 
