@@ -1,6 +1,7 @@
 """The initialiser loads what it should, says so, and is not overwritten; or it stops and changes nothing."""
 
 import copy
+import logging
 import re
 
 import pytest
@@ -202,6 +203,20 @@ def test_share(tmp_path, lines):
     assert Pretrained(path, min_loaded=0.97)(net).share == 0.97
     assert re.search(f'{says}$', lines[0])
     assert torch.equal(net.layer4[0].conv1.weight, source['layer4.0.conv1.weight'])
+
+
+def test_a_stem_for_other_images_is_a_warning(tmp_path, monkeypatch):
+    source, said = randomise(tiny('resnet18')), []
+    monkeypatch.setattr(
+        module_of_pretrained, 'print_log', lambda line, logger, level: said.append((line, level))
+    )
+    net = initialised('resnet18', save(tmp_path, source), in_channels=1)
+    ((line, level),) = said
+    assert level == logging.WARNING
+    assert line.endswith(
+        '; of another shape: 1, e.g. conv1.weight is (16, 3, 7, 7) and should be (16, 1, 7, 7)'
+    )
+    assert torch.equal(net.layer1[0].conv1.weight, source.layer1[0].conv1.weight)
 
 
 @pytest.mark.parametrize('out_indices', [(0,), (1, 2)], ids=str)

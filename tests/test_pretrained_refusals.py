@@ -84,12 +84,38 @@ def test_plain_weights_in_a_host_net_with_our_plugins(tmp_path):
     Pretrained(path, min_loaded=0.8)(net)
 
 
+PARTS = {
+    'one part': ('seresnet18', {}, ['net'], r"1 of its parts fits: write (init_cfg=.*, prefix='net'\))$"),
+    'two parts': (
+        'seresnet18', {}, ['base_encoder', 'momentum.encoder'],
+        r"2 of its parts fit: write (init_cfg=.*, prefix='base_encoder'\)) or 'momentum\.encoder'$",
+    ),
+    'in a backbone': ('seresnet18', {}, ['backbone.body'], r"(init_cfg=.*, prefix='backbone\.body'\))$"),
+    'a warm start': (
+        'resnet18', dict(warm_start=True), ['model'], r"(init_cfg=.*, prefix='model', warm_start=True\))$"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('case', PARTS)
+def test_a_prefix_that_is_missing_is_named(tmp_path, case):
+    name, options, parts, message = PARTS[case]
+    source = randomise(tiny(name)).state_dict()
+    state = {f'{part}.{key}': value for part in parts for key, value in source.items()}
+    path = save(tmp_path, {**state, 'head.weight': torch.ones(1)})
+    text = assert_refused(tiny('seresnet18'), path, message, **options)
+    written = eval(re.search(message, text)[1].removeprefix('init_cfg='))
+    net = tiny('seresnet18', init_cfg=written)
+    net.init_weights()
+    assert torch.equal(net.conv1.weight, source['conv1.weight'])
+
+
 # ---- arguments ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('min_loaded', [-0.1, 1.01, 99])
+@pytest.mark.parametrize('min_loaded', [-0.1, 1.01, 99, None, 'all'])
 def test_min_loaded_is_a_share(min_loaded):
-    with pytest.raises(ValueError, match=rf'min_loaded is a share from 0 to 1, got {min_loaded}'):
+    with pytest.raises(ValueError, match=rf'min_loaded is a share from 0 to 1, got {min_loaded!r}'):
         Pretrained('x.pth', min_loaded=min_loaded)
 
 

@@ -89,6 +89,12 @@ def match(model: StateDict, checkpoint: StateDict, excused: Iterable[str] = ()) 
     return fit
 
 
+def prefixes_of_backbones(names: Iterable[str]) -> list[str]:
+    """What stands before the names of backbones in a file, where anything does: ['encoder_q.', …]."""
+    found = (re.match(r'(.+\.)layer1\.0\.', name) for name in names)
+    return list(dict.fromkeys(match[1] for match in found if match))
+
+
 def _part(name: str) -> str:
     return name.split('.')[0]
 

@@ -1,5 +1,6 @@
 """The weight initialiser that loads what it should, or stops."""
 
+import logging
 from typing import Any
 
 import torch
@@ -12,7 +13,16 @@ from inimg_mm.models.backbones import Backbone
 from inimg_mm.registry import WEIGHT_INITIALIZERS
 
 from . import layouts
-from .fitting import COUNTERS, Fit, gate_names, holds_gates, match, offset_names, zoo_fits
+from .fitting import (
+    COUNTERS,
+    Fit,
+    gate_names,
+    holds_gates,
+    match,
+    offset_names,
+    prefixes_of_backbones,
+    zoo_fits,
+)
 from .reading import BACKBONE, CheckpointError, StateDict, read_state_dict
 from .warm_start import gated_blocks, neutralise
 
@@ -53,7 +63,7 @@ class Pretrained:
         warm_start: bool = False,
         trust: bool = False,
     ) -> None:
-        if not 0 <= min_loaded <= 1:
+        if not isinstance(min_loaded, int | float) or not 0 <= min_loaded <= 1:
             raise ValueError(f'min_loaded is a share from 0 to 1, got {min_loaded!r}')
         if source != 'auto':
             layouts.get(source)
@@ -70,10 +80,9 @@ class Pretrained:
         own = module.state_dict()
         state, source = self._read(own)
         blocks = self._blocks_to_neutralise(module, state)
-        excused = offset_names(module) + (gate_names(module) if self.warm_start else [])
-        fit = match(own, state, excused)
-        if fit.share < self.min_loaded or fit.stray:
-            raise CheckpointError(self._explain(fit, module, state, source))
+        fit = self._match(module, state, gate_names(module) if self.warm_start else [])
+        if not self._is_enough(fit):
+            raise self._error(fit, module, state, source)
         _initialise_children(module)
         own = module.state_dict()
         with torch.no_grad():
@@ -83,7 +92,9 @@ class Pretrained:
         for block in blocks:
             neutralise(block)
         _mark(module, self.checkpoint)
-        print_log(f'loaded {self.checkpoint} ({source} names): {fit}{_note(source)}', logger='current')
+        level = logging.WARNING if fit.reshaped else logging.INFO
+        text = f'loaded {self.checkpoint} ({source} names): {fit}{_note(source)}'
+        print_log(text, logger='current', level=level)
         return fit
 
     def _read(self, own: StateDict) -> tuple[StateDict, str]:
@@ -113,7 +124,8 @@ class Pretrained:
             )
         return gated_blocks(module)
 
-    def _explain(self, fit: Fit, module: nn.Module, state: StateDict, source: str) -> str:
+    def _error(self, fit: Fit, module: nn.Module, state: StateDict, source: str) -> CheckpointError:
+        """What the file is, what fits it, and what to write."""
         file = f'{self.checkpoint} ({source} names)'
         text = f'{file} does not fit this {type(module).__name__}: {fit}{_note(source)}.'
         if fit.stray:
@@ -122,20 +134,49 @@ class Pretrained:
             text += f' min_loaded={self.min_loaded} wants more.'
         if fit.reshaped and all('.se_layer.' in name for name in fit.reshaped):
             text += ' Its SE layers have other widths: attention=dict(divisor=8) rounds them as timm does.'
-        without_gates = match(module.state_dict(), state, gate_names(module) + offset_names(module))
-        plain_fits = without_gates.share >= self.min_loaded and not without_gates.stray
-        if isinstance(module, Backbone) and without_gates.excused and plain_fits:
-            further = f', prefix={self.prefix!r}' if self.prefix is not None else ''
-            return (
-                f"{text} These are a plain net's weights and this net has gates: write init_cfg=dict("
-                f"type='inimg_mm.Pretrained', checkpoint={self.checkpoint!r}{further}, warm_start=True)"
-                f'{_further(module)}'
+        without_gates = self._match(module, state, gate_names(module))
+        if isinstance(module, Backbone) and without_gates.excused and self._is_enough(without_gates):
+            remedy = self._to_write(warm_start=True)
+            return CheckpointError(
+                f"{text} These are a plain net's weights and this net has gates: write {remedy}"
+                f'{_further(module)}',
+                remedy,
             )
+        if prefixes := self._prefixes_that_fit(module):
+            remedy = self._to_write(prefix=prefixes[0])
+            text += f' {len(prefixes)} of its parts {"fits" if len(prefixes) == 1 else "fit"}: write {remedy}'
+            return CheckpointError(text + ''.join(f' or {prefix!r}' for prefix in prefixes[1:]), remedy)
         names = zoo_fits(layouts.to_native(state))
         text += f' The file fits {", ".join(names)};' if names else ' It fits no model of the zoo either;'
         wanted = [(name, url) for name in zoo_fits(module.state_dict()) if (url := zoo.get(name).weights)]
         published = ''.join(f' (published for {name}: {url})' for name, url in wanted)
-        return f'{text} give the weights of this net{published}, or init_cfg=None'
+        return CheckpointError(f'{text} give the weights of this net{published}, or init_cfg=None')
+
+    def _match(self, module: nn.Module, state: StateDict, excused: list[str]) -> Fit:
+        return match(module.state_dict(), state, excused + offset_names(module))
+
+    def _is_enough(self, fit: Fit) -> bool:
+        return fit.share >= self.min_loaded and not fit.stray
+
+    def _prefixes_that_fit(self, module: nn.Module) -> list[str]:
+        """Prefixes under which the file has what this backbone wants, where none was given."""
+        if self.prefix is not None or not isinstance(module, Backbone):
+            return []
+        whole = read_state_dict(self.checkpoint, '', self.trust)
+        fitting = []
+        for prefix in prefixes_of_backbones(whole):
+            inner = {name.removeprefix(prefix): v for name, v in whole.items() if name.startswith(prefix)}
+            native = layouts.to_native(inner, self.source)
+            if self._is_enough(self._match(module, native, gate_names(module))):
+                fitting.append(prefix.removesuffix('.'))
+        return fitting
+
+    def _to_write(self, **options: Any) -> str:
+        """The ``init_cfg`` of this initialiser with other options; None is none."""
+        given = dict(source=self.source, prefix=self.prefix, warm_start=self.warm_start) | options
+        default = dict(source='auto', prefix=None, warm_start=False)
+        text = ''.join(f', {key}={value!r}' for key, value in given.items() if value != default[key])
+        return f"init_cfg=dict(type='inimg_mm.Pretrained', checkpoint={self.checkpoint!r}{text})"
 
 
 def _note(source: str) -> str:

@@ -32,7 +32,15 @@ BACKBONE = 'backbone.'
 
 
 class CheckpointError(ValueError):
-    """A file that cannot be read or does not fit; the message is for the user."""
+    """A file that cannot be read or does not fit; the message is for the user.
+
+    Attributes:
+        remedy: The line to write in a config instead, where it is known.
+    """
+
+    def __init__(self, message: str, remedy: str = '') -> None:
+        super().__init__(message)
+        self.remedy = remedy
 
 
 class RefusedError(CheckpointError):
