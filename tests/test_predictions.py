@@ -331,6 +331,13 @@ def test_where_nothing_can_be_written(untrained, folder, tmp_path, monkeypatch, 
         assert message in capsys.readouterr().err
 
 
+def test_a_full_disk(tmp_path, monkeypatch):
+    # /dev/full takes no byte
+    monkeypatch.setattr(files.tempfile, 'TemporaryFile', lambda dir: Path('/dev/full').open('wb'))
+    with pytest.raises(engine.UsageError, match=f'cannot write into the folder {tmp_path}: No space left'):
+        files.check_folder(tmp_path)
+
+
 def test_numbers_that_are_not_finite():
     value = dict(a=[1.5, np.float32('nan'), float('inf')], b=np.float32(2))
     assert json.loads(files.json_text(value)) == dict(a=[1.5, None, None], b=2)

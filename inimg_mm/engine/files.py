@@ -2,7 +2,7 @@
 
 import json
 import math
-import os
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,9 @@ import numpy as np
 from inimg_mm.atomic import replacing
 
 from .errors import UsageError
+
+PROBE = 2**16
+"""Bytes that a folder must take: about what a run writes at its start."""
 
 
 def check_output(path: str | Path) -> Path:
@@ -46,8 +49,11 @@ def check_folder(folder: str | Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f'cannot make the folder {folder}: {error.strerror or error}') from error
-    if not os.access(folder, os.W_OK):
-        raise UsageError(f'cannot write into the folder {folder}')
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(PROBE))
+    except OSError as error:
+        raise UsageError(f'cannot write into the folder {folder}: {error.strerror or error}') from error
     return folder
 
 
