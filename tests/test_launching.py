@@ -1,6 +1,7 @@
 """How runs are started: process groups, the switches of train.py, and strategies."""
 
 import datetime
+import importlib.util
 import os
 import subprocess
 
@@ -9,7 +10,7 @@ import torch
 from mmengine.config import Config
 from tooling import CONFIGS, QUICKEST, ROOT, assert_refused
 
-from inimg_mm.engine import UsageError, distributed, load_config, preflight, switches
+from inimg_mm.engine import UsageError, distributed, launch, load_config, preflight, switches
 from inimg_mm.engine.sharding import ShardedStrategy
 
 pytest.importorskip('mmdet', reason='the tools launch the hosts (extra mm)')
@@ -255,6 +256,18 @@ def test_shards_need_a_launcher(lines):
     distributed.without_shards(cfg)
     distributed.join(cfg)
     assert 'strategy' not in cfg
+
+
+def test_deepspeed_is_not_installed(launched, joined, monkeypatch):
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        'find_spec',
+        lambda name, *rest: None if name == 'deepspeed' else find_spec(name, *rest),
+    )
+    launched(**TORCHRUN)
+    with pytest.raises(UsageError, match=r"deepspeed, which is not installed: pip install 'deepspeed<0\.19'"):
+        launch.build_runner(Config(dict(DEEPSPEED, default_scope='mmdet')), 'pytorch')
 
 
 def test_flexible_runners_without_shards_stay():

@@ -15,7 +15,7 @@ from .configs import HOST_EXTRAS, OWN_DATA_OPTIONS, load_config
 from .distributed import LAUNCHERS, join, without_shards
 from .errors import UsageError
 from .files import check_folder
-from .preflight import check_checkpoint, check_data, check_fit, check_strategy
+from .preflight import check_checkpoint, check_data, check_deepspeed, check_fit, check_strategy
 from .resuming import starting_point
 from .safekeeping import name_corrupt_data, resume_exactly, save_safely
 from .switches import draw_to, save_predictions_to, scale_lr, use_amp, use_compiler
@@ -141,6 +141,7 @@ def build_runner(cfg: Config, launcher: str) -> Runner:
     if cfg.default_scope == 'mmpretrain':
         _fill_in_mmpretrain_loaders(cfg)
     join(cfg)
+    check_deepspeed(cfg)
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 

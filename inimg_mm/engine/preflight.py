@@ -1,5 +1,6 @@
 """What is looked at before a run begins: the checkpoint that it reads, and its data."""
 
+import importlib.util
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -84,6 +85,14 @@ def check_strategy(cfg: Config) -> None:
         raise UsageError("nothing is compiled in a FlexibleRunner, which does not read the config's compile")
     if strategy == 'DeepSpeedStrategy' and (cfg.get('auto_scale_lr') or {}).get('enable'):
         raise UsageError('DeepSpeedStrategy does not scale the learning rate: set optim_wrapper.optimizer.lr')
+
+
+def check_deepspeed(cfg: Config) -> None:
+    """Raise a :class:`UsageError` if the config trains by DeepSpeed, and that is not installed."""
+    if strategy_name(cfg) == 'DeepSpeedStrategy' and importlib.util.find_spec('deepspeed') is None:
+        raise UsageError(
+            "DeepSpeedStrategy needs deepspeed, which is not installed: pip install 'deepspeed<0.19'"
+        )
 
 
 def check_data(cfg: Config, loaders: Sequence[str]) -> None:
