@@ -1,7 +1,9 @@
 """Predictions on a test set as files: other tools read them and find what the host's metric found."""
 
 import importlib.util
+import errno
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -332,8 +334,10 @@ def test_where_nothing_can_be_written(untrained, folder, tmp_path, monkeypatch, 
 
 
 def test_a_full_disk(tmp_path, monkeypatch):
-    # /dev/full takes no byte
-    monkeypatch.setattr(files.tempfile, 'TemporaryFile', lambda dir: Path('/dev/full').open('wb'))
+    def full(dir):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(files.tempfile, 'TemporaryFile', full)
     with pytest.raises(engine.UsageError, match=f'cannot write into the folder {tmp_path}: No space left'):
         files.check_folder(tmp_path)
 
