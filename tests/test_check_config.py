@@ -1,5 +1,6 @@
 """tools/check_config.py finds what would spoil a training, and says which line to change."""
 
+import copy
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / 'configs' / 'demo'
 DETECTOR = DEMO / 'faster-rcnn_cmpese-r18_fpn_digits.py'
 CLASSIFIER = DEMO / 'se-r18_digits.py'
+LOADING = dict(type='inimg_mm.Pretrained')
 PLAIN = dict(type='inimg_mm.ResNet', depth=18, base_channels=32)
 
 
@@ -94,6 +96,28 @@ def test_wrong_head_channels():
     assert faults(cfg)[0].remedy == 'model.rpn_head.in_channels=64'
 
 
+def test_necks_in_a_row():
+    cfg = load_config(DETECTOR)
+    first = dict(cfg.model.neck)
+    cfg.model.neck = [first, dict(type='BFP', in_channels=64, num_levels=5, refine_level=2)]
+    assert not faults(cfg)
+    cfg.model.neck = [dict(first, in_channels=[1, 2, 3, 4]), *cfg.model.neck[1:]]
+    assert faults(cfg)[0].remedy == 'model.neck.0.in_channels=[32,64,128,256]'
+
+
+def test_a_neck_that_does_not_run():
+    (fault,) = faults(load_config(DETECTOR, {'model.neck.upsample_cfg': dict(mode='none')}))
+    assert fault.text.startswith('goes no further: NotImplementedError: ')
+    assert '\n' not in fault.text
+
+
+def test_a_map_that_is_not_there(segmentation):
+    cfg = load_config(segmentation, {'model.decode_head.in_index': 4})
+    (fault, _) = faults(cfg)
+    assert fault.text == 'model.decode_head reads maps [4], and the backbone gives 4'
+    assert fault.remedy == 'model.decode_head.in_index=3'
+
+
 def test_refused_argument():
     (fault,) = faults(classifier(dict(PLAIN, depth=17)))
     assert 'depth' in fault.text
@@ -121,6 +145,39 @@ def test_wrong_checkpoint(weights, name):
     assert fault.remedy == 'model.backbone.init_cfg=None to train from scratch'
     cfg = classifier(dict(PLAIN, init_cfg=dict(type='Pretrained', checkpoint=file)))
     assert not faults(cfg, init=False)
+
+
+def test_what_to_write_for_weights_that_nearly_fit(weights):
+    options = dict(attention=dict(type='SE'), frozen_stages=1)
+    wrong = [dict(checkpoint=weights()), dict(checkpoint=weights(), warm_start=True)]
+    remedies = [faults(classifier(dict(PLAIN, **options, init_cfg=LOADING | w)))[0].remedy for w in wrong]
+    loading = f"dict(type='inimg_mm.Pretrained', checkpoint={weights()!r}, warm_start=True)"
+    assert remedies == [
+        f'model.backbone.init_cfg={loading}',
+        'model.backbone.attention.stages=(False,True,True,True)',
+    ]
+
+
+def test_a_share_that_is_asked_for(weights):
+    path = weights()
+    torch.save({k: v for k, v in torch.load(path).items() if not k.startswith('layer4')}, path)
+    assert faults(classifier(dict(PLAIN, init_cfg=dict(LOADING, checkpoint=path))))
+    assert not faults(classifier(dict(PLAIN, init_cfg=dict(LOADING, checkpoint=path, min_loaded=0.7))))
+
+
+@pytest.mark.parametrize('options', [dict(checkpoint='x.pth', share=1), {}], ids=str)
+def test_options_of_the_initialiser(options):
+    (fault,) = faults(classifier(dict(PLAIN, init_cfg=dict(LOADING, **options))))
+    assert 'model.backbone: TypeError: Pretrained.__init__()' in fault.text
+
+
+def test_load_from(weights, tmp_path):
+    cfg = classifier(dict(PLAIN), load_from=weights())
+    assert "without the prefix 'backbone.'" in faults(cfg)[0].text
+    cfg.load_from = weights('resnet18', prefix='backbone.')  # a head for other classes may be missing
+    assert not faults(cfg)
+    cfg.load_from = str(tmp_path / 'none.pth')
+    assert 'there is no checkpoint' in faults(cfg)[0].text
 
 
 def test_wrong_checkpoint_of_a_hosts_backbone(weights):
@@ -169,8 +226,14 @@ def test_unused_stage():
     (fault,) = faults(cfg)
     assert fault.check == 'gradients'
     assert 'backbone.layer4' in fault.text
-    assert fault.remedy == 'model.backbone.num_stages=3 with the out_indices that are read'
-    cfg.find_unused_parameters = True
+    assert fault.remedy == 'model.backbone.out_indices=[0,1,2]'
+    known = copy.deepcopy(cfg)
+    known.find_unused_parameters = True
+    assert not faults(known)
+    cfg.model.backbone.out_indices = [0, 1, 2]
+    assert faults(cfg)[0].remedy == 'model.neck.in_channels=[32,64,128]'
+    cfg.model.neck.in_channels = [32, 64, 128]
+    cfg.model.neck.pop('end_level')
     assert not faults(cfg)
 
 
@@ -194,10 +257,24 @@ def test_infinite_loss():
     assert fault.check == 'step'
 
 
-def test_a_step_that_fails():
-    (fault,) = faults(load_config(DETECTOR, {'model.roi_head.bbox_head.in_channels': 128}))
+SECOND_STAGE = {
+    'model.roi_head.bbox_head.in_channels': (128, 'mat1 and mat2'),
+    'model.roi_head.bbox_roi_extractor.out_channels': (32, 'shape mismatch'),
+}
+
+
+@pytest.mark.parametrize('option', SECOND_STAGE)
+def test_a_second_stage_that_does_not_fit(option):
+    wrong, message = SECOND_STAGE[option]
+    (fault,) = faults(load_config(DETECTOR, {option: wrong}))
     assert 'goes no further: RuntimeError' in fault.text
-    assert 'mat1 and mat2' in fault.text
+    assert message in fault.text
+    assert fault.remedy == f'{option}=64'
+
+
+def test_an_unknown_optimizer():
+    (fault,) = faults(classifier(**{'optim_wrapper.optimizer.type': 'Nope'}))
+    assert fault.text.startswith('goes no further: the optimizer cannot be built: ')
 
 
 def test_exit_status_and_words():

@@ -27,7 +27,8 @@ def gated_blocks(backbone: Backbone) -> list[ResidualBlock]:
         flags = tuple(index not in frozen for index in range(backbone.num_stages))
         raise CheckpointError(
             f'the gates of frozen stages (frozen_stages={backbone.frozen_stages}) could never learn: write '
-            f'attention=dict(…, stages={flags}), or frozen_stages={min(frozen)} or less'
+            f'attention=dict(…, stages={flags}), or frozen_stages={min(frozen)} or less',
+            remedy=f'attention.stages={flags}'.replace(' ', ''),
         )
     for block in blocks:
         if not isinstance(getattr(block.last_affine, 'weight', None), nn.Parameter):

@@ -18,7 +18,7 @@ from inimg_mm.models.backbones import Backbone
 from inimg_mm.registry import type_name
 
 from .building import ENOUGH, is_enough, whole_fit
-from .findings import Finding
+from .findings import Finding, failure
 
 
 def check_initialisation(
@@ -34,11 +34,13 @@ def check_initialisation(
             alone[path] = _loaded_alone(_part(model, path), _pretrained(node), trust)
         with quiet():
             model.init_weights()
-    except (CheckpointError, ValueError, OSError) as error:
-        yield Finding('weights', True, f'{path}: {error}', f'{path}.init_cfg=None to train from scratch')
+    except Exception as error:  # of a checkpoint, of options, or of a host's initialisers
+        text = str(error) if isinstance(error, ValueError | OSError) else failure(error)
+        remedy = getattr(error, 'remedy', '') or 'init_cfg=None to train from scratch'
+        yield Finding('weights', True, f'{path}: {text}', f'{path}.{remedy}')
         return
-    for path, (fit, expected) in alone.items():
-        yield _kept(_part(model, path), path, fit, expected)
+    for path, node in named:
+        yield _kept(_part(model, path), path, *alone[path], _pretrained(node).get('min_loaded', ENOUGH))
     if not named:
         changed = sum(not torch.equal(before[name], value) for name, value in model.state_dict().items())
         text = f'from scratch: init_weights sets {changed} of {len(before)} tensors'
@@ -59,13 +61,13 @@ def _loaded_alone(part: Any, init_cfg: dict[str, Any], trust: bool) -> tuple[Fit
     return fit, {name: state[name] for name in fit.loaded}
 
 
-def _kept(part: Any, path: str, fit: Fit, expected: dict[str, Tensor]) -> Finding:
+def _kept(part: Any, path: str, fit: Fit, expected: dict[str, Tensor], min_loaded: float) -> Finding:
     own, init_cfg = part.state_dict(), f'{path}.init_cfg'
     lost = [name for name, value in expected.items() if not torch.equal(own[name], value)]
     if lost:
         text = f'{len(lost)} tensors of {path} are overwritten after its file was loaded: {grouped(lost)}'
         return Finding('weights', True, text, f'{init_cfg} without the initialiser that follows Pretrained')
-    if fit.share < ENOUGH:
+    if fit.share < min_loaded:
         text = f'the file fills {fit} of {path}'
         return Finding('weights', True, text, f"{init_cfg}.type='inimg_mm.Pretrained', which says what fits")
     return Finding('weights', False, f'{path} holds its file: {fit}')
@@ -83,14 +85,14 @@ def quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def check_fit(model: Any, checkpoint: str, trust: bool = False) -> Finding:
-    """Look whether a checkpoint fills the whole model."""
+def check_fit(model: Any, checkpoint: str, trust: bool = False, heads: bool = True) -> Finding:
+    """Look whether a checkpoint fills the whole model, or without ``heads`` at least its backbone."""
     try:
-        fit, _ = whole_fit(model, checkpoint, trust)
+        fit, backbone = whole_fit(model, checkpoint, trust)
         alone = match(model.backbone.state_dict(), read_state_dict(checkpoint, '', trust))
     except CheckpointError as error:
         return Finding('checkpoint', True, str(error))
-    if is_enough(fit):
+    if is_enough(fit) or (not heads and is_enough(backbone)):
         return Finding('checkpoint', False, f'{checkpoint}: {fit}')
     if is_enough(alone):
         return Finding(

@@ -1,5 +1,6 @@
 """What a check of a config finds, and how it is said."""
 
+import traceback
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -18,6 +19,21 @@ class Finding(NamedTuple):
     fault: bool
     text: str
     remedy: str = ''
+
+
+class Stop(Exception):
+    """The model cannot be checked any further; says why, and what to change."""
+
+    def __init__(self, text: str, remedy: str = '') -> None:
+        super().__init__(text)
+        self.remedy = remedy
+
+
+def failure(error: Exception) -> str:
+    """An error of the model's own code in one line, with its place."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    message = ' '.join(str(error).split())
+    return f'{type(error).__name__}: {message} ({place.filename}, line {place.lineno})'
 
 
 def print_findings(findings: Sequence[Finding]) -> None:
