@@ -100,6 +100,7 @@ def test_files_folders_and_patterns(album, monkeypatch):
         ('x.jpg', 'no image or folder x.jpg'),
         ('empty', r'folder empty has no image \(.bmp'),
         ('*.jpg', r"no image matches '\*.jpg'"),
+        ('out', f'all images of out are in {album / "out"}, where the pictures go'),
     ):
         with pytest.raises(engine.UsageError, match=message):
             images.find_images([source], album / 'out')

@@ -1,7 +1,7 @@
 """Predictions on a test set as files: other tools read them and find what the host's metric found."""
 
-import importlib.util
 import errno
+import importlib.util
 import json
 import os
 import sys

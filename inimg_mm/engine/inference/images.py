@@ -57,10 +57,14 @@ def find_images(sources: Iterable[str | Path], leave_out: Path) -> list[Path]:
             for file in files
             if file.suffix.lower() in SUFFIXES and file.is_file()
         )
-        images = [image for image in images if not image.is_relative_to(leave_out)]
-        if not images:
+        taken = [image for image in images if not image.is_relative_to(leave_out)]
+        if images and not taken:
+            raise UsageError(
+                f'all images of {source} are in {leave_out}, where the pictures go: choose another'
+            )
+        if not taken:
             raise UsageError(what)
-        found.update(dict.fromkeys(images))
+        found.update(dict.fromkeys(taken))
     return list(found)
 
 
