@@ -238,6 +238,16 @@ def test_inspect_a_training_checkpoint(tmp_path):
     assert out.endswith('fits: seresnet50')
 
 
+def test_inspect_finds_the_backbone_behind_another_prefix(tmp_path):
+    state = from_native(expanded('seresnet50'), 'timm')
+    state = {f'{part}.{name}': value for part in ('base', 'momentum.net') for name, value in state.items()}
+    out = inspect(save(tmp_path, {**state, 'base.fc.weight': torch.ones(4, 2), 'queue': torch.ones(1)}))
+    assert 'prefix: base. or momentum.net.\n' in out
+    assert f'backbone: {len(state) // 2} tensors, timm names\nclassifier: 4 classes\n' in out
+    assert f'other parts: {len(state) // 2} momentum.*, 1 queue.*\n' in out
+    assert out.endswith('fits: seresnet50')
+
+
 def test_inspect_what_fits_nothing(tmp_path):
     state = expanded('resnet50')
     del state['layer4.2.bn3.weight'], state['layer4.2.bn3.bias'], state['layer4.2.conv3.weight']

@@ -82,6 +82,12 @@ def test_targets_that_cannot_be(tmp_path):
     assert error == f'error: there is no folder {tmp_path / "none"}\n'
     error = tool('convert_checkpoint', source, tmp_path, '--to', 'timm', '--force')[2]
     assert error == f'error: {tmp_path} is a folder\n'
+    for folder in ('.', '/', tmp_path):
+        assert tool('publish_model', source, folder, '--force')[::2] == (2, f'error: {folder} is a folder\n')
+    os.mkfifo(tmp_path / 'pipe')
+    error = tool('convert_checkpoint', source, tmp_path / 'pipe', '--to', 'timm', '--force')[2]
+    assert error.startswith(f'error: {tmp_path / "pipe"} is a device or the like')
+    assert not (tmp_path / 'pipe').is_file()
 
 
 @pytest.mark.parametrize('step', ['write_bytes', 'replace'])

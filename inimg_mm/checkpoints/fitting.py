@@ -90,9 +90,9 @@ def match(model: StateDict, checkpoint: StateDict, excused: Iterable[str] = ()) 
 
 
 def prefixes_of_backbones(names: Iterable[str]) -> list[str]:
-    """What stands before the names of backbones in a file, where anything does: ['encoder_q.', …]."""
-    found = (re.match(r'(.+\.)layer1\.0\.', name) for name in names)
-    return list(dict.fromkeys(match[1] for match in found if match))
+    """What stands before the names of a file's backbones, ['encoder_q.', …]; none where one has no prefix."""
+    found = [match[1] for name in names if (match := re.match(r'(.*\.|)layer1\.0\.', name))]
+    return [] if '' in found else list(dict.fromkeys(found))
 
 
 def _part(name: str) -> str:

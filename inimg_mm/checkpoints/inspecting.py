@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from . import layouts
-from .fitting import Fit, StateDict, grouped, holds_gates, zoo_fits, zoo_matches
+from .fitting import Fit, StateDict, grouped, holds_gates, prefixes_of_backbones, zoo_fits, zoo_matches
 from .reading import local_file, read_content
 from .writing import split
 
@@ -29,6 +29,11 @@ def inspect(source: str | Path, trust: bool = False) -> str:
     with local_file(str(source)) as path:
         (content, state), size = read_content(path, trust), path.stat().st_size
     backbone, classifier, rest = split(state)
+    prefixes = prefixes_of_backbones(backbone)
+    if prefixes:
+        rest |= {name: value for name, value in backbone.items() if not name.startswith(prefixes[0])}
+        inner = {n.removeprefix(prefixes[0]): v for n, v in backbone.items() if n.startswith(prefixes[0])}
+        backbone, classifier, _ = split(inner)
     layout = layouts.get(layouts.detect(backbone))
     native = layouts.to_native(backbone, layout.name)
     lines = {
@@ -36,6 +41,7 @@ def inspect(source: str | Path, trust: bool = False) -> str:
         'weights': _weights(state),
         'beside them': _beside(content),
         'parts': grouped(state),
+        'prefix': ' or '.join(prefixes),
         'backbone': f'{len(backbone)} tensors, {layout.name} names',
         'note': layout.note,
         'classifier': _classifier(classifier),

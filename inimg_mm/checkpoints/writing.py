@@ -106,8 +106,10 @@ def publish(source: str | Path, target: str | Path, trust: bool = False, force: 
     Raises:
         CheckpointError: If the source cannot be read, or the file exists or cannot be written.
     """
-    content, state = read_content(source, trust)
     target = Path(target)
+    if target.is_dir():
+        raise CheckpointError(f'{target} is a folder')
+    content, state = read_content(source, trust)
     suffix = target.suffix or '.pth'
     written: dict[str, Any] = state
     if suffix != '.safetensors':
@@ -139,6 +141,8 @@ def _checked(target: str | Path, force: bool) -> Path:
     path = Path(target)
     if path.is_dir():
         raise CheckpointError(f'{path} is a folder')
+    if path.exists() and not path.is_file():
+        raise CheckpointError(f'{path} is a device or the like, and a file is to be written there')
     if path.exists() and not force:
         raise CheckpointError(f'{path} is there already; --force overwrites it')
     if not path.parent.is_dir():
