@@ -249,6 +249,11 @@ BAD_BOXES = {
         r'val\.json is not a COCO annotation file.*categories',
     ),
     'not COCO, a list': ({}, write('val.json', '[]'), r'val\.json is not a COCO annotation file'),
+    'no categories': ({}, write('train.json', '{"categories": []}'), r'train\.json has no categories'),
+    'one number': (dict(image_scale=320), None, 'image_scale is a width and a height .* and not 320'),
+    'no size': (dict(image_scale=(0, -5)), None, r'image_scale .* not \(0, -5\)'),
+    'no probability': (dict(flip=7), None, 'flip is a probability from 0 to 1, and not 7'),
+    'no times': (dict(repeat=0), None, 'repeat is a number of times, 1 or more, and not 0'),
     'unknown class': (dict(classes=['cat', 'cow']), None, r"train\.json has no class 'cow'.*'cat', 'dog'"),
     'class missing in val': (
         {},
@@ -285,6 +290,27 @@ def test_bad_boxes(case, boxes):
 def test_bad_folders(case, folders):
     options, change, message = BAD_FOLDERS[case]
     assert_refused(configs('mmpretrain')[0].values[0], folders, options, change, message)
+
+
+def test_bad_keypoints(poses):
+    path = configs('mmpose')[0].values[0]
+    content = json.loads((poses / 'train.json').read_text())
+    for skeleton in ([[0, 1]], [[1, 4]]):
+        content['categories'][0]['skeleton'] = skeleton
+        assert_refused(
+            path, poses, {}, write('train.json', json.dumps(content)), 'skeleton with .* are 1 to 3'
+        )
+    del content['categories'][0]['keypoints']
+    assert_refused(
+        path, poses, {}, write('train.json', json.dumps(content)), r'train\.json names no keypoints'
+    )
+
+
+def test_flips_are_probabilities(boxes):
+    """mmcv takes no whole number for one."""
+    cfg = Config.fromfile(configs('mmdet')[0].values[0])
+    own_data(cfg, str(boxes), flip=0)
+    assert [repr(t.prob) for t in transforms(cfg, 'train_dataloader', 'RandomFlip')] == ['0.0']
 
 
 def test_missing_root(tmp_path):

@@ -54,9 +54,10 @@ def own_data(
         repeat: How many times an epoch walks through the training set.
 
     Raises:
-        ValueError: If a file, folder or class is missing, or the config has nothing that an
-            option could change; the message names it.
+        ValueError: If a file, folder or class is missing, an option has no meaning, or the config has
+            nothing that it could change; the message names it.
     """
+    _check_options(image_scale, flip, repeat)
     root = Path(data_root)
     if not root.is_dir():
         raise ValueError(f'data_root {data_root!r} is not a folder')
@@ -79,10 +80,25 @@ def own_data(
         test = _transforms(cfg, 'val_dataloader', 'test_dataloader')
         own_pipelines.set_scale(train, test, image_scale, heights_first=host == 'mmpretrain')
     if flip is not None:
-        own_pipelines.set_flip(_transforms(cfg, 'train_dataloader'), flip)
+        own_pipelines.set_flip(_transforms(cfg, 'train_dataloader'), float(flip))
     if repeat != 1:
         loader = cfg['train_dataloader']
         loader['dataset'] = dict(type='RepeatDataset', times=repeat, dataset=loader['dataset'])
+
+
+def _check_options(image_scale: Any, flip: Any, repeat: Any) -> None:
+    """Raise a :class:`ValueError` if what is given is not of the kind that the hosts need."""
+    whole = isinstance(image_scale, list | tuple) and all(
+        isinstance(side, int) and side > 0 for side in image_scale
+    )
+    if image_scale is not None and not (whole and len(image_scale) == 2):
+        raise ValueError(
+            f'image_scale is a width and a height in pixels, as in 320,240, and not {image_scale!r}'
+        )
+    if flip is not None and not (isinstance(flip, int | float) and 0 <= flip <= 1):
+        raise ValueError(f'flip is a probability from 0 to 1, and not {flip!r}')
+    if not isinstance(repeat, int) or repeat < 1:
+        raise ValueError(f'repeat is a number of times, 1 or more, and not {repeat!r}')
 
 
 def _coco(
@@ -94,8 +110,8 @@ def _coco(
             raise ValueError(f'{root} has no folder {folder!r} with the images')
     categories = {split: own_labels.coco_categories(root / name) for split, name in annotations.items()}
     metainfo: dict[str, Any] = dict(classes=own_labels.coco_classes(classes, categories, annotations))
-    if cfg.get('default_scope') == 'mmpose' and categories['train'][0].get('keypoints'):
-        metainfo = own_labels.keypoint_metainfo(categories['train'][0])
+    if cfg.get('default_scope') == 'mmpose':
+        metainfo = own_labels.keypoint_metainfo(categories['train'][0], annotations['train'])
     for split, dataset in _datasets(cfg):
         _assign(
             dataset,

@@ -17,15 +17,18 @@ def coco_categories(path: Path) -> list[dict[str, Any]]:
     """The categories of a COCO annotation file.
 
     Raises:
-        ValueError: If it cannot be read, or is none.
+        ValueError: If it cannot be read, is none, or has no categories.
     """
     try:
         content = json.loads(path.read_text())
-        return [dict(category, name=category['name']) for category in content['categories']]
+        categories = [dict(category, name=category['name']) for category in content['categories']]
     except OSError as error:
         raise ValueError(f'cannot read the annotation file {path}: {error.strerror}') from error
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise ValueError(f'{path} is not a COCO annotation file: {error!r}') from error
+    if not categories:
+        raise ValueError(f'{path} has no categories')
+    return categories
 
 
 def coco_classes(
@@ -98,9 +101,18 @@ def label_maps(classes: Sequence[str] | None, root: Path) -> tuple[tuple[str, ..
     return tuple(classes), suffixes.pop()
 
 
-def keypoint_metainfo(category: dict[str, Any]) -> dict[str, Any]:
-    """mmpose's description of a category's keypoints; 'left_x' and 'right_x' mirror each other."""
-    names = category['keypoints']
+def keypoint_metainfo(category: dict[str, Any], file: str) -> dict[str, Any]:
+    """mmpose's description of a category's keypoints; 'left_x' and 'right_x' mirror each other.
+
+    Raises:
+        ValueError: If it names none, or its skeleton links others.
+    """
+    names = category.get('keypoints')
+    if not names:
+        raise ValueError(f'{file} names no keypoints of its category {category["name"]!r}')
+    for link in category.get('skeleton', []):
+        if min(link) < 1 or max(link) > len(names):
+            raise ValueError(f'{file} has a skeleton with {link}, and its keypoints are 1 to {len(names)}')
     swaps = {name: name.replace('left', 'right') for name in names if 'left' in name}
     swaps |= {right: left for left, right in swaps.items()}
     points = {
