@@ -243,6 +243,14 @@ def test_missing_data(monkeypatch, capsys, tmp_path):
     )
 
 
+def test_missing_annotations_of_an_evaluator(monkeypatch, capsys, folder, tmp_path):
+    """Before the training, and not behind its first epoch."""
+    monkeypatch.chdir(folder)
+    options = ['--work-dir', tmp_path, '--cfg-options', 'val_evaluator.ann_file=nowhere.json']
+    message = 'the val_evaluator reads nowhere.json, which is not there'
+    assert_refused(monkeypatch, capsys, 'train.py', CONFIGS[DETECTOR], *options, message=message)
+
+
 def test_unknown_data_option(monkeypatch, capsys, tmp_path):
     arguments = [CONFIGS[DETECTOR], '--data-root', tmp_path, '--data-options', 'colour=red']
     assert_refused(monkeypatch, capsys, 'train.py', *arguments, message=["'colour'", 'image_scale', 'repeat'])

@@ -8,7 +8,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from inimg_mm.checkpoints.reading import CheckpointError, local_file, read_file
-from inimg_mm.nodes import datasets_of
+from inimg_mm.nodes import datasets_of, nodes
 from inimg_mm.registry import type_name
 
 from .building import build_model, is_enough, whole_fit
@@ -96,11 +96,24 @@ def check_deepspeed(cfg: Config) -> None:
 
 
 def check_data(cfg: Config, loaders: Sequence[str]) -> None:
-    """Raise a :class:`UsageError` if a folder or annotation file of the loaders' data is not there."""
+    """Raise a :class:`UsageError` if data is not there.
+
+    Args:
+        cfg: The config.
+        loaders: Names of the loaders whose folders and annotation files are looked for, and those of
+            their evaluators.
+    """
     for loader in loaders:
         for dataset in datasets_of((cfg.get(loader) or {}).get('dataset')):
             root = dataset.get('data_root') or ''
             for path in (root, os.path.join(root, dataset.get('ann_file') or '')):
-                if path and '://' not in path and not os.path.exists(path):
-                    hint = ' (tools/make_demo_data.py makes it)' if 'data/demo' in path else ''
-                    raise UsageError(f'the {loader} reads {path}, which is not there{hint}')
+                _check_there(loader, path)
+        evaluator = loader.replace('dataloader', 'evaluator')
+        for metric in nodes(cfg.get(evaluator) or {}):
+            _check_there(evaluator, metric.get('ann_file'))
+
+
+def _check_there(reader: str, path: str | None) -> None:
+    if path and '://' not in path and not os.path.exists(path):
+        hint = ' (tools/make_demo_data.py makes it)' if 'data/demo' in path else ''
+        raise UsageError(f'the {reader} reads {path}, which is not there{hint}')
