@@ -120,6 +120,14 @@ def test_freezing_survives_train(name, frozen_stages):
     assert maps[-1].requires_grad == (frozen_stages < 4)
 
 
+def test_frozen_as_built(name):
+    # data-parallel wrappers and optimisers look at the net before its first train()
+    net = tiny(name, frozen_stages=1)
+    trained = {key.split('.')[0] for key, p in net.named_parameters() if p.requires_grad}
+    assert trained == {'layer2', 'layer3', 'layer4'}
+    assert not net.layer1.training
+
+
 def test_nothing_is_frozen_by_default(name):
     net = tiny(name).train()
     assert all(p.requires_grad for p in net.parameters())
