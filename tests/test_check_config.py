@@ -251,6 +251,15 @@ def test_frozen_parts():
     assert '1 parameters of conv1 learn and 0 of its norms move' in fault.text
 
 
+def test_keypoints_that_are_regressed(tmp_path):
+    pytest.importorskip('mmpose')
+    base = 'topdown_regression/coco/td-reg_res50_8xb64-210e_coco-256x192.py'
+    backbone = dict(PLAIN, _delete_=True, out_indices=(3,))
+    model = dict(backbone=backbone, head=dict(in_channels=256))
+    (tmp_path / 'config.py').write_text(f"_base_ = 'mmpose::body_2d_keypoint/{base}'\nmodel = {model!r}\n")
+    assert not faults(load_config(tmp_path / 'config.py'))
+
+
 def test_infinite_loss():
     cfg = classifier(dict(PLAIN), **{'data_preprocessor.std': [0.0, 0.0, 0.0]})
     (fault,) = faults(cfg)

@@ -119,12 +119,20 @@ def _poses(cfg: Config, size: Size | None, batch_size: int) -> dict[str, list]:
     heatmap = settings.get('heatmap_size', own)
     return get_packed_inputs(
         batch_size,
-        num_keypoints=cfg.model.head.out_channels,
+        num_keypoints=_num_keypoints(cfg),
         img_shape=(height, width),
         input_size=(width, height),
         heatmap_size=(width * heatmap[0] // own[0], height * heatmap[1] // own[1]),
         simcc_split_ratio=settings.get('simcc_split_ratio', 2.0),
     )
+
+
+def _num_keypoints(cfg: Config) -> int:
+    head = cfg.model.get('head') or {}
+    for name in ('out_channels', 'num_keypoints', 'num_joints'):
+        if isinstance(head.get(name), int):
+            return head[name]
+    raise UsageError('the keypoint head does not say how many keypoints it has')
 
 
 SAMPLES: dict[str, Callable[..., Any]] = {
