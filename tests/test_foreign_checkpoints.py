@@ -64,3 +64,13 @@ def test_training_goes_on_with_other_classes_and_not_with_another_backbone(check
     cfg = config(load_from=checkpoint(**OTHERS['a plain net for a gated one']), work_dir=str(tmp_path))
     with pytest.raises(UsageError, match='is not of the model'):
         train(cfg)
+
+
+@pytest.mark.parametrize('options', OTHERS.values(), ids=OTHERS)
+def test_no_training_goes_on_from_anothers(checkpoint, tmp_path, options):
+    """Named or found; not even with another head, whose optimiser's state would not fit."""
+    file = checkpoint(**options)
+    torch.save({**torch.load(file), 'meta': {}, 'message_hub': {}}, file)
+    for resume in (file, 'auto'):
+        with pytest.raises(UsageError, match=r'epoch_1\.pth is not of the model in this config'):
+            train(config(work_dir=str(tmp_path)), resume)

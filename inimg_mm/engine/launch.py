@@ -79,8 +79,9 @@ def train(
         cfg.resume, cfg.load_from = True, None if resume == 'auto' else resume
     check_folder(cfg.work_dir)
     start = starting_point(cfg, trust)
-    if start and not cfg.get('resume'):
-        check_fit(cfg, start, trust, heads=False)
+    resuming = bool(cfg.get('resume'))
+    if start and not (resuming and Path(start).is_dir()):  # which mmengine's strategy puts together
+        check_fit(cfg, start, trust, heads=resuming)
     check_data(cfg, ('train_dataloader', 'val_dataloader'))
     skip_corrupt = name_corrupt_data(cfg, skip_corrupt)
     check_annotations(cfg, ('train_dataloader', 'val_dataloader'), skip_corrupt)
