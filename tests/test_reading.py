@@ -197,8 +197,7 @@ def test_averaged_models_have_a_counter_beside_them(tmp_path, wrapper, counter):
     average = {f'module.{name}': value for name, value in WEIGHTS.items()}
     average[counter] = torch.tensor(3)
     content = {wrapper: average, 'epoch': 3} if wrapper else average
-    state = read_state_dict(saved(tmp_path / 'weights.pth', content))
-    assert_weights(state, {**WEIGHTS, counter: torch.tensor(3)})
+    assert_weights(read_state_dict(saved(tmp_path / 'weights.pth', content)))
 
 
 @pytest.mark.parametrize('kind', WRAPPED)
@@ -215,6 +214,13 @@ def test_safetensors(tmp_path):
 def test_no_tensors(tmp_path, content):
     assert unwrap(content) == {}
     with pytest.raises(CheckpointError, match=r'weights\.pth holds no tensors'):
+        read_state_dict(saved(tmp_path / 'weights.pth', content))
+
+
+def test_a_mapping_that_holds_itself(tmp_path):
+    content = dict(epoch=1)
+    content['model'] = content
+    with pytest.raises(CheckpointError, match='holds no tensors'):
         read_state_dict(saved(tmp_path / 'weights.pth', content))
 
 

@@ -28,6 +28,8 @@ LAUNCHED = 'module.'
 """What launchers put before every name."""
 COMPILED = '_orig_mod.'
 """What compilers put before the names of the modules that they compiled."""
+AVERAGES = {'n_averaged', 'steps'}
+"""How many models torch's and mmengine's averaged models are of, which stands beside their weights."""
 BACKBONE = 'backbone.'
 
 
@@ -141,7 +143,9 @@ def read_content(source: str | Path, trust: bool = False) -> tuple[Any, StateDic
 
 def unwrap(content: Any) -> StateDict:
     """The state dict in a file's content, without wrappers and their prefixes; empty if there is none."""
-    while isinstance(content, Mapping):
+    for _ in WRAPPERS:  # no deeper: a mapping can hold itself
+        if not isinstance(content, Mapping):
+            break
         inner = [content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)]
         if not inner:
             tensors = {name: value for name, value in content.items() if isinstance(value, Tensor)}
@@ -151,13 +155,10 @@ def unwrap(content: Any) -> StateDict:
 
 
 def without_wrappers(state: StateDict) -> StateDict:
-    """The same tensors without what launchers and compilers put before their names.
-
-    An averaged model has its counter beside them ('steps', 'n_averaged').
-    """
+    """The same tensors without what launchers, compilers and averaged models put before their names."""
     state = {name.replace(COMPILED, ''): value for name, value in state.items()}
-    while (inside := [name for name in state if '.' in name]) and all(n.startswith(LAUNCHED) for n in inside):
-        state = {name.removeprefix(LAUNCHED): value for name, value in state.items()}
+    while (names := state.keys() - AVERAGES) and all(name.startswith(LAUNCHED) for name in names):
+        state = {name.removeprefix(LAUNCHED): value for name, value in state.items() if name in names}
     return state
 
 
