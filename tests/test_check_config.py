@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from inimg_mm import zoo
-from inimg_mm.engine import load_config
+from inimg_mm.engine import UsageError, load_config
 from inimg_mm.engine.checking import check_config
 from inimg_mm.models.backbones import ResNet
 from inimg_mm.registry import MODELS
@@ -116,6 +116,12 @@ def test_a_map_that_is_not_there(segmentation):
     (fault, _) = faults(cfg)
     assert fault.text == 'model.decode_head reads maps [4], and the backbone gives 4'
     assert fault.remedy == 'model.decode_head.in_index=3'
+
+
+@pytest.mark.parametrize('size', [(0, 64), (64, -1)])
+def test_images_without_pixels(size):
+    with pytest.raises(UsageError, match=rf'at least 1 pixel, got \({size[0]}, {size[1]}\)'):
+        check_config(classifier(), size=size)
 
 
 def test_refused_argument():

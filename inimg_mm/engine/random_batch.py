@@ -31,11 +31,14 @@ def random_batch(
         losses read: boxes and masks of a third of the image, classes, keypoint targets or class maps.
 
     Raises:
-        UsageError: If the host is unknown, or a keypoint model has no codec with an input size.
+        UsageError: If the host is unknown, the size has no pixels, or a keypoint model has no codec with an
+            input size or does not say how many keypoints it has.
     """
     scope = cfg.default_scope
     if scope not in SAMPLES:
         raise UsageError(f'random batches are known for {", ".join(SAMPLES)}, and not for {scope}')
+    if size and min(size) < 1:
+        raise UsageError(f'images have a width and a height of at least 1 pixel, got {size}')
     if scope == 'mmpose':
         return _poses(cfg, size, batch_size)
     width, height = size or (128, 128)
