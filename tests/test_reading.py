@@ -158,6 +158,15 @@ def test_parts_of_files(tmp_path, kind, share):
     assert '\n' not in str(caught.value)
 
 
+def test_files_of_the_older_format_cut_off_anywhere(tmp_path):
+    path = saved(tmp_path / 'weights.pth', dict(state_dict=WEIGHTS), _use_new_zipfile_serialization=False)
+    content = path.read_bytes()
+    for length in range(1, len(content)):
+        path.write_bytes(content[:length])
+        with pytest.raises(CheckpointError, match='truncated'):  # never a reason to trust it
+            read_state_dict(path)
+
+
 def test_missing_file(tmp_path):
     with pytest.raises(CheckpointError, match=r'there is no checkpoint .*none\.pth$'):
         read_state_dict(tmp_path / 'none.pth')

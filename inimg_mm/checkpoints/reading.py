@@ -84,13 +84,15 @@ def read_file(path: str | Path, trust: bool = False) -> Any:
             return torch.load(path, map_location='cpu', weights_only=not trust)
     except UnpicklingError as error:
         blocked = re.search(r"(?:GLOBAL |function |allowlisted via .* got <class ')([\w.]+)", str(error))
-        if blocked and not trust:
+        if blocked and not trust and not _ends_in_name(path, blocked[1]):
             raise RefusedError(
                 f'{path} is refused: it holds more than tensors ({blocked[1]}), and reading that runs code '
                 "which the file's author chose. If you know who made it, --trust (in a config: trust=True) "
                 'reads it all the same'
             ) from None
-        raise CheckpointError(f'{path} is no checkpoint that torch can read, or is damaged') from error
+        raise CheckpointError(
+            f'{path} is truncated, damaged, or no checkpoint that torch can read'
+        ) from error
     except Exception as error:  # bytes that are no pickle raise anything
         reason = _first_line(error)
         raise CheckpointError(f'{path} is truncated, damaged, or no checkpoint: {reason}') from error
@@ -280,6 +282,12 @@ def _log_buffer_method(owner: type, name: str) -> Any:
     if owner is not HistoryBuffer or name not in ('min', 'max', 'mean', 'current'):
         raise UnpicklingError(f'Unsupported function getattr({owner!r}, {name!r})')
     return getattr(owner, name)
+
+
+def _ends_in_name(path: Path, name: str) -> bool:
+    """Whether a file in torch's older format is cut off in a name, of which torch lost the last letter."""
+    module, _, attribute = (re.escape(part.encode()) for part in name.rpartition('.'))
+    return bool(re.search(rb'c%b.?(\n%b.?)?\Z' % (module, attribute), path.read_bytes()[-len(name) - 4 :]))
 
 
 def _first_line(error: BaseException) -> str:
