@@ -1,5 +1,7 @@
 """``python -m inimg_mm configs`` finds, lists and copies the configs of a checkout and of a wheel."""
 
+import errno
+import os
 import re
 import shutil
 import subprocess
@@ -204,6 +206,25 @@ def test_copy_to_a_bad_place(dest, message, capsys, tmp_path):
     status, _, err = copy_or_exit(capsys, '--copy', 'se-r18_digits', tmp_path / dest)
     assert status == 2
     assert re.search(message, err)
+
+
+def test_copy_that_cannot_be_written(capsys, tmp_path, monkeypatch):
+    """It is one line, and what --force was to replace is as it was."""
+    dest = tmp_path / 'mine.py'
+    dest.write_text('# mine\n')
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, 'replace', full)
+    status, _, err = copy_or_exit(capsys, '--copy', 'se-r18_digits', dest, '--force')
+    assert status == 2
+    assert err == f'error: cannot write {dest}: {os.strerror(errno.ENOSPC)}\n'
+    assert dest.read_text() == '# mine\n'
+    if Path('/proc').is_dir():  # where not even root may write
+        status, _, err = copy_or_exit(capsys, '--copy', 'se-r18_digits', '/proc/mine.py')
+        assert status == 2
+        assert err.startswith('error: cannot write into the folder /proc: ')
 
 
 @pytest.mark.parametrize('arguments', [['imagenet', '--copy', 'x'], ['--copy', 'a', 'b.py', 'c.py']])

@@ -12,6 +12,7 @@ from inimg_mm.catalogue import Entry, home
 
 from .configs import load_config
 from .errors import UsageError
+from .files import check_output, write_text
 
 READ_BY_LAUNCHERS = ('auto_scale_lr', 'find_unused_parameters', 'runner_type', 'strategy', 'sync_bn')
 READ_BY_RUNNERS = {
@@ -31,8 +32,8 @@ def copy_config(entry: Entry, dest: Path, force: bool = False) -> Path:
         The file.
 
     Raises:
-        UsageError: If the file is there already, is no ``.py`` file or has no folder, or if the
-            config's host is not installed.
+        UsageError: If the file is there already, is no ``.py`` file, has no folder or cannot be
+            written, or if the config's host is not installed.
     """
     if dest.is_dir():
         dest /= f'{entry.name}.py'
@@ -42,11 +43,12 @@ def copy_config(entry: Entry, dest: Path, force: bool = False) -> Path:
         raise UsageError(f'there is no folder {dest.parent}')
     if dest.exists() and not force:
         raise UsageError(f'{dest} is there already: choose another name, or --force overwrites it')
+    check_output(dest)
     settings = load_config(entry.path).to_dict()
     settings = _without_leftovers(_without_scope(settings, settings['default_scope']))
     settings.pop('work_dir')  # load_config's, which goes by the file's name
     head = f'# {entry.id} of inimg_mm {__version__}, with all that it inherits.\n'
-    dest.write_text(head + Config(settings).pretty_text)
+    write_text(dest, [head, Config(settings).pretty_text])
     return dest
 
 
