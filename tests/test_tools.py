@@ -243,12 +243,16 @@ def test_missing_data(monkeypatch, capsys, tmp_path):
     )
 
 
-def test_missing_annotations_of_an_evaluator(monkeypatch, capsys, folder, tmp_path):
+def test_missing_files_of_a_validation(monkeypatch, capsys, folder, tmp_path):
     """Before the training, and not behind its first epoch."""
     monkeypatch.chdir(folder)
-    options = ['--work-dir', tmp_path, '--cfg-options', 'val_evaluator.ann_file=nowhere.json']
-    message = 'the val_evaluator reads nowhere.json, which is not there'
-    assert_refused(monkeypatch, capsys, 'train.py', CONFIGS[DETECTOR], *options, message=message)
+    for setting, reader in (
+        ('val_evaluator.ann_file', 'val_evaluator'),
+        ('val_dataloader.dataset.bbox_file', 'val_dataloader'),  # of mmpose
+    ):
+        options = ['--work-dir', tmp_path, '--cfg-options', f'{setting}=nowhere.json']
+        message = f'the {reader} reads nowhere.json, which is not there'
+        assert_refused(monkeypatch, capsys, 'train.py', CONFIGS[DETECTOR], *options, message=message)
 
 
 def test_unknown_data_option(monkeypatch, capsys, tmp_path):

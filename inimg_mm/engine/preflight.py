@@ -106,7 +106,8 @@ def check_data(cfg: Config, loaders: Sequence[str]) -> None:
     for loader in loaders:
         for dataset in datasets_of((cfg.get(loader) or {}).get('dataset')):
             root = dataset.get('data_root') or ''
-            for path in (root, os.path.join(root, dataset.get('ann_file') or '')):
+            annotations = os.path.join(root, dataset.get('ann_file') or '')
+            for path in (root, annotations, dataset.get('bbox_file')):  # the last is mmpose's
                 _check_there(loader, path)
         evaluator = loader.replace('dataloader', 'evaluator')
         for metric in nodes(cfg.get(evaluator) or {}):
