@@ -11,6 +11,8 @@ from test_backbones import assert_declared_shapes, dilations_of, loss_of
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from inimg_mm.models.backbones.blocks import branch_width
+
 NETS = ['resnet18', 'resnet50_v1d', 'seresnext50_32x4d', 'cmpese_resnet50_folded_3x3', 'ini_resnet50_daf']
 BOTTLENECKS = NETS[1:]
 
@@ -23,6 +25,27 @@ def test_multi_grid_dilates_the_blocks_of_the_last_stage(name):
     assert dilations_of(net.layer3) == [1] + [2] * (len(net.layer3) - 1)
     with torch.no_grad():
         assert_declared_shapes(net.eval(), image(64, 64))
+
+
+def test_multi_grid_of_three_stages():
+    net = tiny(
+        'resnet50',
+        num_stages=3,
+        strides=(1, 2, 1),
+        dilations=(1, 1, 2),
+        multi_grid=(1, 2, 4, 1, 2, 4),
+        out_indices=(0, 1, 2),
+    )
+    assert dilations_of(net.layer3) == [1, 2, 4, 1, 2, 4]
+    assert dilations_of(net.layer2) == [1] * 4
+
+
+@pytest.mark.parametrize(
+    ('planes', 'base_width', 'groups', 'width'),
+    [(64, 64, 1, 64), (128, 4, 32, 256), (16, 6, 4, 4), (96, 26, 2, 78), (16, 26, 1, 6)],
+)
+def test_width_is_cut_to_whole_channels_before_the_groups(planes, base_width, groups, width):
+    assert branch_width(planes, base_width, groups) == width
 
 
 @pytest.mark.parametrize('name', BOTTLENECKS)

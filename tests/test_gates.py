@@ -181,7 +181,15 @@ def test_se(options, training):
 
 @pytest.mark.parametrize(
     ('channels', 'reduction', 'divisor', 'hidden'),
-    [(64, 16, 1, 4), (72, 16, 1, 4), (8, 16, 1, 1), (64, 16, 8, 8), (288, 16, 8, 24), (160, 16, 8, 16)],
+    [
+        (64, 16, 1, 4),
+        (56, 16, 1, 3),
+        (72, 16, 1, 4),
+        (8, 16, 1, 1),
+        (64, 16, 8, 8),
+        (288, 16, 8, 24),
+        (160, 16, 8, 16),
+    ],
 )
 def test_se_width(channels, reduction, divisor, hidden):
     # 18 is as near to 16 as rounding goes, but more than a tenth below: 24; 10 likewise: 16
