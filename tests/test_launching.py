@@ -171,6 +171,16 @@ def test_slurm_without_its_hosts(launched, joined, programs):
         distributed.join(Config(dict(launcher='slurm')))
 
 
+@pytest.mark.parametrize(
+    ('nodes', 'message'), [('gpu07', 'no scontrol, which says'), ('', 'no SLURM_JOB_NODELIST in the')]
+)
+def test_slurm_without_a_word_of_where_to_meet(launched, joined, monkeypatch, tmp_path, nodes, message):
+    monkeypatch.setenv('PATH', str(tmp_path))
+    launched(**{**TASK, 'SLURM_JOB_NODELIST': nodes})
+    with pytest.raises(UsageError, match=f'{message}.*: set MASTER_ADDR'):
+        distributed.join(Config(dict(launcher='slurm')))
+
+
 # ---- switches -------------------------------------------------------------------------------------------
 
 

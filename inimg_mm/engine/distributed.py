@@ -3,6 +3,7 @@
 import datetime
 import logging
 import os
+import shutil
 import subprocess
 from typing import Any
 
@@ -105,7 +106,10 @@ def without_shards(cfg: Config) -> None:
 def _meet_under_slurm(port: int | None) -> None:
     """Say where the first process of the job listens, unless that is said already."""
     if 'MASTER_ADDR' not in os.environ:
-        nodes = os.environ.get('SLURM_JOB_NODELIST') or os.environ['SLURM_NODELIST']
+        nodes = os.environ.get('SLURM_JOB_NODELIST') or os.environ.get('SLURM_NODELIST')
+        if not nodes or not shutil.which('scontrol'):
+            missing = 'no scontrol' if nodes else 'no SLURM_JOB_NODELIST in the environment'
+            raise UsageError(f'{missing}, which says what the first machine is: set MASTER_ADDR')
         hosts = subprocess.run(['scontrol', 'show', 'hostnames', nodes], capture_output=True, text=True)
         if hosts.returncode or not hosts.stdout.split():
             raise UsageError(f'scontrol does not know the hosts of {nodes}: {hosts.stderr.strip()}')
