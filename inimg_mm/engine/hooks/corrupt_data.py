@@ -25,7 +25,8 @@ class CorruptDataHook(Hook):
 
     A host stops at a corrupt image with an error of its decoder, often in a worker process and without
     the file's name; with older releases of OpenCV it trains on a JPEG that is cut off, the rest grey. With
-    this hook one sentence names the file, the image's id, and the step that failed.
+    this hook one sentence names the file, the image's id, and the step that failed. A label, or a pixel of a
+    class map, that is none of the data set's classes is corrupt as well.
 
     In training, up to ``skip_corrupt`` different files are left out: each is replaced by another sample,
     chosen by its index, and warned about once. They are listed in ``skipped_data.txt`` in the work
