@@ -97,7 +97,8 @@ def _compare(path: str, node: Node, given: list[int], source: str) -> Finding:
     """What a reader expects, and what it gets of the maps that it picks."""
     wanted, picked = node['in_channels'], node.get('in_index')
     several = isinstance(wanted, list | tuple)
-    indices = list(range(len(given))) if picked is None else picked if several else [picked]
+    indices = list(range(len(given))) if picked is None else picked
+    indices = list(indices) if isinstance(indices, list | tuple) else [indices]
     if any(index not in range(-len(given), len(given)) for index in indices):
         good: Any = list(range(len(given))) if several else len(given) - 1
         text = f'{path} reads maps {indices}, and {source} gives {len(given)}'
