@@ -42,9 +42,7 @@ def check_channels(cfg: Config, model: Any, batch: dict[str, list]) -> tuple[lis
                 if finding is None or not finding.fault:
                     raise
                 return [*findings, finding], given
-            if (
-                finding is not None and not finding.fault
-            ):  # one that runs all the same names them in its own order
+            if finding is not None and not finding.fault:  # a neck that runs all the same has its own order
                 findings.append(finding)
             given, source = _channels(maps), 'the neck'
         for path, node in _heads(cfg):
