@@ -8,6 +8,7 @@ import subprocess
 import pytest
 import torch
 from mmengine.config import Config
+from test_reading import Hostile
 from tooling import CONFIGS, QUICKEST, ROOT, assert_refused
 
 from inimg_mm.engine import UsageError, distributed, launch, load_config, preflight, switches
@@ -179,6 +180,22 @@ def test_slurm_without_a_word_of_where_to_meet(launched, joined, monkeypatch, tm
     launched(**{**TASK, 'SLURM_JOB_NODELIST': nodes})
     with pytest.raises(UsageError, match=f'{message}.*: set MASTER_ADDR'):
         distributed.join(Config(dict(launcher='slurm')))
+
+
+# ---- what a run reads -----------------------------------------------------------------------------------
+
+
+def test_weights_of_a_hosts_part_do_not_run(folder, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(folder)
+    target, path = tmp_path / 'created', tmp_path / 'head.pth'
+    torch.save(dict(state_dict={'fc.bias': torch.ones(10)}, meta=Hostile(target)), path)
+    options = ['model.head.init_cfg.type=Pretrained', f'model.head.init_cfg.checkpoint={path}']
+    arguments = [CONFIGS[QUICKEST], '--work-dir', tmp_path / 'work', '--cfg-options', *options]
+    assert_refused(monkeypatch, capsys, 'train.py', *arguments, message=[f'{path} is refused', '--trust'])
+    assert not target.exists()
+    cfg = Config(dict(model=dict(head=dict(init_cfg=[dict(type='Pretrained', checkpoint=str(path))]))))
+    preflight.check_pretrained(cfg, trust=True)
+    assert target.exists()
 
 
 # ---- switches -------------------------------------------------------------------------------------------

@@ -15,7 +15,14 @@ from .configs import HOST_EXTRAS, OWN_DATA_OPTIONS, load_config
 from .distributed import LAUNCHERS, join, without_shards
 from .errors import UsageError
 from .files import check_folder
-from .preflight import check_checkpoint, check_data, check_deepspeed, check_fit, check_strategy
+from .preflight import (
+    check_checkpoint,
+    check_data,
+    check_deepspeed,
+    check_fit,
+    check_pretrained,
+    check_strategy,
+)
 from .resuming import starting_point
 from .safekeeping import name_corrupt_data, resume_exactly, save_safely
 from .switches import draw_to, save_predictions_to, scale_lr, use_amp, use_compiler
@@ -85,6 +92,7 @@ def train(
     check_data(cfg, ('train_dataloader', 'val_dataloader'))
     skip_corrupt = name_corrupt_data(cfg, skip_corrupt)
     check_annotations(cfg, ('train_dataloader', 'val_dataloader'), skip_corrupt)
+    check_pretrained(cfg, trust)
     resume_exactly(cfg)
     save_safely(cfg)
     runner = build_runner(cfg, launcher)

@@ -31,6 +31,21 @@ def check_checkpoint(source: str, trust: bool = False) -> None:
             read_file(part, trust)
 
 
+def check_pretrained(cfg: Config, trust: bool = False) -> None:
+    """Read safely what a config's ``init_cfg`` names: the hosts' own parts leave reading it to mmengine.
+
+    Args:
+        cfg: The config.
+        trust: Accept files that need unpickling; ``trust=True`` beside a ``checkpoint`` accepts that one.
+
+    Raises:
+        CheckpointError: If one is missing, damaged, or would run code.
+    """
+    for node in nodes(cfg.get('model')):
+        if type_name(node) in ('Pretrained', 'PretrainedInit') and node.get('checkpoint'):
+            check_checkpoint(node['checkpoint'], trust or node.get('trust', False))
+
+
 def parts_of(checkpoint: str | Path) -> list[Path]:
     """Files of a checkpoint: itself, or those in the folder that DeepSpeed writes.
 
