@@ -9,7 +9,7 @@ from torch import Tensor
 
 from . import layouts
 from .fitting import Fit, StateDict, grouped, holds_gates, prefixes_of_backbones, zoo_fits, zoo_matches
-from .reading import local_file, read_content
+from .reading import local_file, read_content, under
 from .writing import split
 
 
@@ -32,8 +32,7 @@ def inspect(source: str | Path, trust: bool = False) -> str:
     prefixes = prefixes_of_backbones(backbone)
     if prefixes:
         rest |= {name: value for name, value in backbone.items() if not name.startswith(prefixes[0])}
-        inner = {n.removeprefix(prefixes[0]): v for n, v in backbone.items() if n.startswith(prefixes[0])}
-        backbone, classifier, _ = split(inner)
+        backbone, classifier, _ = split(under(backbone, prefixes[0]))
     layout = layouts.get(layouts.detect(backbone))
     native = layouts.to_native(backbone, layout.name)
     lines = {

@@ -23,7 +23,7 @@ from .fitting import (
     prefixes_of_backbones,
     zoo_fits,
 )
-from .reading import BACKBONE, CheckpointError, StateDict, read_state_dict
+from .reading import BACKBONE, CheckpointError, StateDict, read_state_dict, under
 from .warm_start import gated_blocks, neutralise
 
 
@@ -165,8 +165,7 @@ class Pretrained:
         whole = read_state_dict(self.checkpoint, '', self.trust)
         fitting = []
         for prefix in prefixes_of_backbones(whole):
-            inner = {name.removeprefix(prefix): v for name, v in whole.items() if name.startswith(prefix)}
-            native = layouts.to_native(inner, self.source)
+            native = layouts.to_native(under(whole, prefix), self.source)
             if self._is_enough(self._match(module, native, gate_names(module))):
                 fitting.append(prefix.removesuffix('.'))
         return fitting

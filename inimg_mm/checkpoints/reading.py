@@ -120,7 +120,7 @@ def read_state_dict(source: str | Path, prefix: str | None = None, trust: bool =
         prefix = BACKBONE if any(name.startswith(BACKBONE) for name in state) else ''
     if prefix and not prefix.endswith('.'):
         prefix += '.'
-    selected = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    selected = under(state, prefix)
     if not selected:
         tops = sorted({name.split('.')[0] for name in state})
         raise CheckpointError(f'{source} has no tensor under prefix {prefix!r}; its names start with {tops}')
@@ -141,6 +141,11 @@ def read_content(source: str | Path, trust: bool = False) -> tuple[Any, StateDic
         places = f', alone or under {", ".join(WRAPPERS)}; its keys are {keys}' if keys else ''
         raise CheckpointError(f'{source} holds no tensors{places}')
     return content, state
+
+
+def under(state: StateDict, prefix: str) -> StateDict:
+    """The tensors whose names start with a prefix, without it."""
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
 def unwrap(content: Any) -> StateDict:
@@ -287,7 +292,10 @@ def _log_buffer_method(owner: type, name: str) -> Any:
 def _ends_in_name(path: Path, name: str) -> bool:
     """Whether a file in torch's older format is cut off in a name, of which torch lost the last letter."""
     module, _, attribute = (re.escape(part.encode()) for part in name.rpartition('.'))
-    return bool(re.search(rb'c%b.?(\n%b.?)?\Z' % (module, attribute), path.read_bytes()[-len(name) - 4 :]))
+    with path.open('rb') as file:
+        file.seek(max(path.stat().st_size - len(name) - 4, 0))
+        end = file.read()
+    return bool(re.search(rb'c%b.?(\n%b.?)?\Z' % (module, attribute), end))
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,6 +1,7 @@
 """A config's model, and whether a checkpoint is of it."""
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 from mmengine.config import Config
@@ -8,6 +9,7 @@ from mmengine.registry import MODELS, DefaultScope
 
 from inimg_mm.checkpoints.fitting import Fit, match
 from inimg_mm.checkpoints.reading import BACKBONE, read_state_dict
+from inimg_mm.registry import type_name
 
 ENOUGH = 0.99
 """Least share of a model's tensors that its file must fill."""
@@ -20,6 +22,11 @@ def build_model(cfg: Config) -> Any:
         settings.setdefault('data_preprocessor', cfg.data_preprocessor)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         return MODELS.build(settings)
+
+
+def is_pretrained(init_cfg: Mapping[str, Any]) -> bool:
+    """Whether an ``init_cfg`` loads a file, by mmengine's initialiser or by ours."""
+    return type_name(init_cfg) in ('Pretrained', 'PretrainedInit')
 
 
 def whole_fit(model: Any, checkpoint: str, trust: bool = False) -> tuple[Fit, Fit]:

@@ -15,9 +15,8 @@ from inimg_mm.checkpoints.fitting import Fit, grouped, match
 from inimg_mm.checkpoints.pretrained import Pretrained
 from inimg_mm.checkpoints.reading import BACKBONE, CheckpointError, read_state_dict
 from inimg_mm.models.backbones import Backbone
-from inimg_mm.registry import type_name
 
-from .building import ENOUGH, is_enough, whole_fit
+from .building import ENOUGH, is_enough, is_pretrained, whole_fit
 from .findings import Finding, failure
 
 
@@ -112,7 +111,7 @@ def check_fit(model: Any, checkpoint: str, trust: bool = False, heads: bool = Tr
 def _pretrained(node: dict[str, Any]) -> dict[str, Any]:
     listed = node.get('init_cfg')
     for cfg in listed if isinstance(listed, list | tuple) else [listed]:
-        if cfg and type_name(cfg) in ('Pretrained', 'PretrainedInit'):
+        if cfg and is_pretrained(cfg):
             return cfg
     return {}
 

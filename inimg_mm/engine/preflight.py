@@ -11,7 +11,7 @@ from inimg_mm.checkpoints.reading import CheckpointError, local_file, read_file
 from inimg_mm.nodes import datasets_of, nodes
 from inimg_mm.registry import type_name
 
-from .building import build_model, is_enough, whole_fit
+from .building import build_model, is_enough, is_pretrained, whole_fit
 from .distributed import strategy_name
 from .errors import UsageError
 
@@ -42,7 +42,7 @@ def check_pretrained(cfg: Config, trust: bool = False) -> None:
         CheckpointError: If one is missing, damaged, or would run code.
     """
     for node in nodes(cfg.get('model')):
-        if type_name(node) in ('Pretrained', 'PretrainedInit') and node.get('checkpoint'):
+        if is_pretrained(node) and node.get('checkpoint'):
             check_checkpoint(node['checkpoint'], trust or node.get('trust', False))
 
 

@@ -74,8 +74,8 @@ class GuardedLoading:
                     raise _BrokenFile(path, reason)
             self._looked_at.add(int(index))
         sample = type(self.dataset).prepare_data(self.dataset, index)
-        for key, label in _labels(self.dataset, sample):
-            if self._classes and not 0 <= label < self._classes:
+        for key, label in _labels(self.dataset, sample) if self._classes else ():
+            if not 0 <= label < self._classes:
                 path = _files(self.dataset.get_data_info(index)).get(key, f'sample {index}')
                 raise _BrokenFile(path, f'it has the label {label}, and there are {self._classes} classes')
         return sample
