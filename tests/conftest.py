@@ -159,7 +159,7 @@ def segmentation(tmp_path):
 def untrained(tmp_path_factory):
     """Checkpoints of the demo configs' models as they are built, by config."""
     from inimg_mm import engine
-    from inimg_mm.engine.building import build_model
+    from inimg_mm.registry import build_model
 
     folder, made = tmp_path_factory.mktemp('untrained'), {}
 

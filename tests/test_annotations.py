@@ -10,9 +10,12 @@ import pytest
 from PIL import Image
 from tooling import CONFIGS, DETECTOR, ROOT
 
-from inimg_mm.datasets.annotations import AnnotationError, find_broken, read_annotations, without
-from inimg_mm.datasets.image_files import why_broken
-from inimg_mm.engine import checking_annotations, load_config
+from inimg_mm.data_files import annotation_files as checking_annotations
+from inimg_mm.data_files.annotation_files import read_annotations
+from inimg_mm.data_files.annotations import find_broken, without
+from inimg_mm.data_files.image_files import why_broken
+from inimg_mm.errors import AnnotationError
+from inimg_mm.launch import load_config
 
 SHARED = ROOT.parent / 'shared' / 'data'
 WHOLE = dict(

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from inimg_mm.engine import UsageError, load_config
+from inimg_mm.errors import UsageError
+from inimg_mm.launch import load_config
 
 TOOLS = Path(__file__).resolve().parent.parent / 'tools'
 LAZY = 'from mmengine.config import read_base\n\nwith read_base():\n    from .base import *\n'

@@ -15,10 +15,10 @@ from mmengine.config import Config
 
 from inimg_mm import catalogue
 from inimg_mm.__main__ import main
-from inimg_mm.engine import UsageError, load_config
-from inimg_mm.engine.copying import next_steps
-from inimg_mm.engine.describing import describe
-from inimg_mm.engine.metafiles import update_metafiles
+from inimg_mm.catalogue.copying import next_steps
+from inimg_mm.catalogue.metafiles import describe, update_metafiles
+from inimg_mm.errors import UsageError
+from inimg_mm.launch import load_config
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME = 'faster-rcnn_scnet50_fpn_1x_coco'

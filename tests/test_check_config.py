@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from inimg_mm import zoo
-from inimg_mm.engine import UsageError, load_config
-from inimg_mm.engine.checking import check_config
+from inimg_mm.checking.training_step import check_config
+from inimg_mm.errors import UsageError
+from inimg_mm.launch import load_config
 from inimg_mm.models.backbones import ResNet
 from inimg_mm.registry import MODELS
 

@@ -16,8 +16,8 @@ from test_pretrained import save
 
 from inimg_mm import zoo
 from inimg_mm.checkpoints import from_native, read_file, read_state_dict
+from inimg_mm.checkpoints.exporting import publish
 from inimg_mm.checkpoints.inspecting import inspect
-from inimg_mm.checkpoints.writing import publish
 
 ROOT = Path(__file__).resolve().parent.parent
 CLASSES = ('red cell', 'white cell', 'platelet')

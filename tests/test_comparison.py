@@ -9,7 +9,7 @@ from mmengine.optim import build_optim_wrapper
 from torch import nn
 
 from inimg_mm import zoo
-from inimg_mm.engine import comparison
+from inimg_mm.studies import gate_gains as comparison
 
 PARTS = dict(depth=18, base_channels=16)
 CONFIG = dict(

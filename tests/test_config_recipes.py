@@ -8,9 +8,9 @@ import torch
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 
-from inimg_mm.engine import load_config
-from inimg_mm.engine.building import build_model
-from inimg_mm.engine.random_batch import random_batch
+from inimg_mm.hosts.random_batch import random_batch
+from inimg_mm.launch import load_config
+from inimg_mm.registry import build_model
 
 pytest.importorskip('mmdet', reason='the configs are of the hosts (extra mm)')
 pytest.importorskip('mmpretrain', reason='the configs are of the hosts (extra mm)')

@@ -13,9 +13,10 @@ from conftest import image, randomise
 from test_remaps import features
 
 from inimg_mm import zoo
+from inimg_mm.checking.weights import pretrained_nodes
 from inimg_mm.checkpoints import Pretrained
-from inimg_mm.engine import UsageError, load_config
-from inimg_mm.engine.checking_weights import pretrained_nodes
+from inimg_mm.errors import UsageError
+from inimg_mm.launch import load_config
 from inimg_mm.registry import MODELS
 
 pytest.importorskip('mmdet', reason='the configs are of the hosts (extra mm)')

@@ -9,11 +9,12 @@ import pytest
 from mmengine.config import Config
 
 from inimg_mm import catalogue
-from inimg_mm.engine import UsageError, load_config
-from inimg_mm.engine.checking import check_config
-from inimg_mm.engine.configs import HOST_EXTRAS
-from inimg_mm.engine.describing import describe
-from inimg_mm.engine.model_complexity import count_parameters
+from inimg_mm.catalogue.metafiles import describe
+from inimg_mm.catalogue.model_complexity import count_parameters
+from inimg_mm.checking.training_step import check_config
+from inimg_mm.errors import UsageError
+from inimg_mm.launch import load_config
+from inimg_mm.launch.configs import HOST_EXTRAS
 
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
 PATHS = catalogue.config_files(CONFIGS)

@@ -9,10 +9,11 @@ from mmengine.dataset import BaseDataset, ConcatDataset, RepeatDataset
 from mmengine.registry import DATASETS
 from toy_training import assert_same, config, interrupted, messages, read_all, state, train, validated
 
-from inimg_mm.engine import UsageError, safekeeping
 from inimg_mm.engine.hooks import CorruptDataError, CorruptDataHook
-from inimg_mm.engine.hooks.guarded_loading import guard
-from inimg_mm.engine.hooks.skipped_files import SkippedFiles
+from inimg_mm.engine.hooks.corrupt_data.guarded_loading import guard
+from inimg_mm.engine.hooks.corrupt_data.skipped_files import SkippedFiles
+from inimg_mm.errors import UsageError
+from inimg_mm.launch import added_hooks as safekeeping
 
 pytestmark = pytest.mark.usefixtures('quickly')
 

@@ -16,10 +16,11 @@ from mmengine.registry import DATASETS, DefaultScope
 from tooling import CONFIGS, DETECTOR, QUICKEST, assert_refused, call_tool
 from toy_training import read_all
 
-from inimg_mm.datasets.annotations import AnnotationError
-from inimg_mm.engine import checking_annotations, load_config
+from inimg_mm.data_files import annotation_files as checking_annotations
 from inimg_mm.engine.hooks import CorruptDataError
-from inimg_mm.engine.hooks.guarded_loading import guard
+from inimg_mm.engine.hooks.corrupt_data.guarded_loading import guard
+from inimg_mm.errors import AnnotationError
+from inimg_mm.launch import load_config
 
 pytestmark = pytest.mark.usefixtures('quickly')
 

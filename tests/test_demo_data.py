@@ -17,7 +17,9 @@ cocoeval_module = pytest.importorskip('pycocotools.cocoeval')
 
 from PIL import Image, ImageFilter  # noqa: E402
 
-from inimg_mm.datasets import demo, demo_folder, demo_sources  # noqa: E402
+from inimg_mm.datasets import demo
+from inimg_mm.datasets.demo import folder as demo_folder  # noqa: E402
+from inimg_mm.datasets.demo import sources as demo_sources
 
 COUNTS = {'num_train': 24, 'num_val': 12, 'num_class_train': 3, 'num_class_val': 2}
 TINY = {'num_train': 1, 'num_val': 1, 'num_class_train': 0, 'num_class_val': 0, 'progress': False}

@@ -25,7 +25,7 @@ from small_training import GATES, STILL, assert_close, checkpoint, classifier
 from tooling import CONFIGS, DETECTOR, ROOT, TOOLS, TWO_ITERATIONS
 
 from inimg_mm import engine
-from inimg_mm.engine import launch
+from inimg_mm.launch import runs as launch
 
 pytestmark = [
     pytest.mark.slow,

@@ -25,8 +25,8 @@ from toy_training import (
     validated,
 )
 
-from inimg_mm.engine import UsageError
-from inimg_mm.engine.hooks import positions
+from inimg_mm.engine.hooks.exact_resume import order as positions
+from inimg_mm.errors import UsageError
 
 pytestmark = pytest.mark.usefixtures('quickly')
 

@@ -10,8 +10,8 @@ from mmengine.config import Config
 from tooling import CONFIGS
 from toy_training import assert_same, config, differs, interrupted, state, train
 
-from inimg_mm.engine import load_config
-from inimg_mm.engine.safekeeping import resume_exactly
+from inimg_mm.launch import load_config
+from inimg_mm.launch.added_hooks import resume_exactly
 
 pytestmark = pytest.mark.usefixtures('quickly')
 

@@ -11,7 +11,7 @@ from test_pretrained import build_detector
 
 from inimg_mm import zoo
 from inimg_mm.checkpoints import CheckpointError
-from inimg_mm.checkpoints.reading import NAMED
+from inimg_mm.checkpoints.addresses import NAMED
 from inimg_mm.registry import MODELS
 
 BASES = {

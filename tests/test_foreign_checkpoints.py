@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from inimg_mm.engine import UsageError, evaluate, load_config, train
-from inimg_mm.engine.building import build_model
-from inimg_mm.engine.preflight import check_fit
+from inimg_mm.checkpoints.fitting import check_fit
+from inimg_mm.errors import UsageError
+from inimg_mm.launch import evaluate, load_config, train
+from inimg_mm.registry import build_model
 
 pytest.importorskip('mmpretrain', reason='the config is of mmpretrain (extra mm)')
 

@@ -17,7 +17,7 @@ from pycocotools.coco import COCO
 from tooling import CONFIGS
 
 from inimg_mm import engine
-from inimg_mm.engine.building import build_model
+from inimg_mm.registry import build_model
 
 CLASSIFIER = CONFIGS['se-r18_digits']
 DETECTOR = CONFIGS['faster-rcnn_cmpese-r18_fpn_digits']

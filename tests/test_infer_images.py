@@ -13,7 +13,7 @@ pytest.importorskip('mmpretrain', reason='the tools launch the hosts (extra mm)'
 from tooling import CONFIGS
 
 from inimg_mm import engine
-from inimg_mm.engine.inference import images, infer, weights
+from inimg_mm.inference import images, infer, weights
 
 CLASSIFIER = CONFIGS['se-r18_digits']
 DETECTOR = CONFIGS['faster-rcnn_cmpese-r18_fpn_digits']

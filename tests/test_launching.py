@@ -11,8 +11,10 @@ from mmengine.config import Config
 from test_reading import Hostile
 from tooling import CONFIGS, QUICKEST, ROOT, assert_refused
 
-from inimg_mm.engine import UsageError, distributed, launch, load_config, preflight, switches
 from inimg_mm.engine.sharding import ShardedStrategy
+from inimg_mm.errors import UsageError
+from inimg_mm.launch import distributed, load_config, preflight, switches
+from inimg_mm.launch import runs as launch
 
 pytest.importorskip('mmdet', reason='the tools launch the hosts (extra mm)')
 pytest.importorskip('mmpretrain', reason='the tools launch the hosts (extra mm)')

@@ -18,8 +18,8 @@ from mmengine.registry import HOOKS, STRATEGIES
 from tooling import ROOT, TOOLS, call_tool
 
 from inimg_mm import engine
-from inimg_mm.engine import distributed, preflight
-from inimg_mm.engine.building import build_model
+from inimg_mm.launch import distributed, preflight
+from inimg_mm.registry import build_model
 
 README = (TOOLS / 'README.md').read_text()
 COMMANDS = [

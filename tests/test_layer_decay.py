@@ -6,7 +6,7 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from torch import nn
 
-from inimg_mm.engine.building import build_model
+from inimg_mm.registry import build_model
 
 LR, RATE, WEIGHT_DECAY = 0.1, 0.5, 0.01
 OURS = 'inimg_mm.LayerDecayOptimWrapperConstructor'

@@ -7,11 +7,12 @@ import torch
 from mmengine.config import Config
 from torch.utils.flop_counter import FlopCounterMode
 
-from inimg_mm.complexity import measure
-from inimg_mm.engine import UsageError, load_config
-from inimg_mm.engine.building import build_model
-from inimg_mm.engine.model_complexity import count_parameters, input_size, measure_config
-from inimg_mm.engine.random_batch import random_batch
+from inimg_mm.catalogue.model_complexity import count_parameters, input_size, measure_config
+from inimg_mm.errors import UsageError
+from inimg_mm.hosts.random_batch import random_batch
+from inimg_mm.launch import load_config
+from inimg_mm.registry import build_model
+from inimg_mm.zoo.complexity import measure
 
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
 SIZES = {

@@ -8,9 +8,9 @@ from mmengine.config import Config
 from PIL import Image
 from test_own_data import SPLITS, build, draw, named_labels, write_coco
 
+from inimg_mm.checking.training_step import check_config
+from inimg_mm.config_tree import nodes
 from inimg_mm.datasets import own_data
-from inimg_mm.engine.checking import check_config
-from inimg_mm.nodes import nodes
 
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
 

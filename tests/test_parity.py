@@ -5,8 +5,9 @@ import torch
 from conftest import image, randomise
 from torch import nn
 
-from inimg_mm import complexity, zoo
+from inimg_mm import zoo
 from inimg_mm.registry import MODELS
+from inimg_mm.zoo import complexity
 
 TOLERANCE = 1e-9
 STEM_NAMES = {'stem.0.': 'conv1.0.', 'stem.1.': 'conv1.1.', 'stem.3.': 'conv1.3.', 'stem.4.': 'conv1.4.',

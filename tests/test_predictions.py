@@ -20,10 +20,9 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from tooling import CONFIGS, TOOLS, call_tool, run
 
-from inimg_mm import engine
-from inimg_mm.engine import files
+from inimg_mm import engine, files
 from inimg_mm.engine.hooks import save_predictions
-from inimg_mm.engine.predictions import FORMS, Image, Record, Scoring, Subject, boxes, form_of, image_of
+from inimg_mm.predictions import FORMS, Image, Record, Scoring, Subject, boxes, form_of, image_of
 
 CLASSIFIER = CONFIGS['se-r18_digits']
 SEGMENTER = CONFIGS['mask-rcnn_ini-r18_fpn_digits']

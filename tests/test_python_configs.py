@@ -11,10 +11,10 @@ from mmengine.model import PretrainedInit
 from mmengine.runner import Runner
 
 from inimg_mm import zoo
+from inimg_mm.checking.weights import pretrained_nodes
 from inimg_mm.checkpoints import CheckpointError, Pretrained
-from inimg_mm.engine import load_config
-from inimg_mm.engine.checking_weights import pretrained_nodes
-from inimg_mm.engine.configs import HOST_EXTRAS
+from inimg_mm.launch import load_config
+from inimg_mm.launch.configs import HOST_EXTRAS
 
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
 PYTHON = sorted(CONFIGS.glob('*/*_python.py'))

@@ -16,7 +16,7 @@ from test_task_readmes import parse
 
 from inimg_mm import zoo
 from inimg_mm.__main__ import main
-from inimg_mm.tables import GATES, fill
+from inimg_mm.zoo.tables import GATES, fill
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / 'README.md').read_text()

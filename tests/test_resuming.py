@@ -10,9 +10,12 @@ from mmengine.config import Config
 from tooling import CONFIGS, DETECTOR, QUICKEST, assert_refused, call_tool
 from toy_training import assert_same, names, safe, state, train, validated
 
-from inimg_mm.checkpoints.reading import CheckpointError, RefusedError
-from inimg_mm.engine import load_config, resuming, safekeeping
-from inimg_mm.engine.resuming import check_resumable, newest_checkpoint, starting_point
+from inimg_mm.checkpoints import resumable as resuming
+from inimg_mm.checkpoints.resumable import check_resumable, newest_checkpoint
+from inimg_mm.errors import CheckpointError, RefusedError
+from inimg_mm.launch import added_hooks as safekeeping
+from inimg_mm.launch import load_config
+from inimg_mm.launch.preflight import starting_point
 
 pytestmark = pytest.mark.usefixtures('quickly')
 

@@ -20,10 +20,11 @@ from toy_training import (
     validated,
 )
 
-from inimg_mm.checkpoints.reading import CheckpointError
-from inimg_mm.engine import UsageError
-from inimg_mm.engine.hooks import CheckpointNotSavedError, SafeCheckpointHook, room, safe_checkpoint
-from inimg_mm.engine.resuming import newest_checkpoint
+from inimg_mm.checkpoints.resumable import newest_checkpoint
+from inimg_mm.engine.hooks import CheckpointNotSavedError, SafeCheckpointHook
+from inimg_mm.engine.hooks.safe_checkpoint import disk_space as room
+from inimg_mm.engine.hooks.safe_checkpoint import safe_checkpoint
+from inimg_mm.errors import CheckpointError, UsageError
 
 pytestmark = pytest.mark.usefixtures('quickly')
 

@@ -9,8 +9,9 @@ from test_backbones import assert_declared_shapes, loss_of
 from torch import Tensor
 from torch.nn import functional as F
 
-from inimg_mm import complexity, zoo
+from inimg_mm import zoo
 from inimg_mm.checkpoints import to_native
+from inimg_mm.zoo import complexity
 
 TOLERANCE = 1e-9
 V1D = dict(zoo.V1D, avd=True)

@@ -14,7 +14,8 @@ from test_own_data import write_coco
 from tooling import ROOT
 
 from inimg_mm.__main__ import main
-from inimg_mm.tables import config_table, fill
+from inimg_mm.catalogue.config_tables import config_table
+from inimg_mm.zoo.tables import fill
 
 READMES = {
     task: ROOT / 'configs' / task / 'README.md'

@@ -27,7 +27,9 @@ from tooling import (
 )
 
 from inimg_mm import engine
-from inimg_mm.engine import cli, launch, report, switches
+from inimg_mm.launch import cli, switches
+from inimg_mm.launch import runs as launch
+from inimg_mm.studies import demo_report as report
 
 CELLS = ROOT.parent / 'shared' / 'data' / 'bccd'
 

@@ -10,7 +10,7 @@ pytest.importorskip('mmpretrain', reason='trains the demo classifier (extra mm)'
 from small_training import GATES, STILL, assert_close, checkpoint, classifier
 
 from inimg_mm import engine
-from inimg_mm.engine import launch
+from inimg_mm.launch import runs as launch
 
 # ---- averaged weights (EMA) -----------------------------------------------------------------------------
 

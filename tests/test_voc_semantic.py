@@ -12,9 +12,9 @@ from mmengine.model import convert_sync_batchnorm, revert_sync_batchnorm
 from PIL import Image
 from torch import nn
 
-from inimg_mm.engine import load_config
-from inimg_mm.engine.building import build_model
-from inimg_mm.nodes import nodes
+from inimg_mm.config_tree import nodes
+from inimg_mm.launch import load_config
+from inimg_mm.registry import build_model
 
 pytest.importorskip('mmseg', reason='the configs are of mmseg (extra seg)')
 

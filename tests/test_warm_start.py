@@ -10,7 +10,7 @@ from test_pretrained import assert_refused, assert_same, save
 
 from inimg_mm.checkpoints import Pretrained
 from inimg_mm.checkpoints.fitting import gate_names
-from inimg_mm.tables import GATES
+from inimg_mm.zoo.tables import GATES
 
 NETS = {
     'ResNet-18': ('resnet18', {}),

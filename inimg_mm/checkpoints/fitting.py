@@ -5,12 +5,19 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import torch
+from mmengine.config import Config
 from torch import Tensor, nn
 
 from inimg_mm import zoo
+from inimg_mm.errors import UsageError
 from inimg_mm.models.attention import Gate
+from inimg_mm.registry import build_model
+
+from .reading import BACKBONE, read_state_dict
 
 StateDict = dict[str, Tensor]
 
@@ -142,3 +149,58 @@ def grouped(names: Iterable[str], most: int = 6) -> str:
     counts = Counter(_part(name) for name in names)
     shown = [f'{count} {top}.*' for top, count in counts.most_common(most)]
     return ', '.join(shown) + (', …' if len(counts) > most else '')
+
+
+ENOUGH = 0.99
+"""Least share of a model's tensors that its file must fill."""
+
+
+def whole_fit(model: Any, checkpoint: str, trust: bool = False) -> tuple[Fit, Fit]:
+    """Compare a checkpoint with a whole model.
+
+    Args:
+        model: The model.
+        checkpoint: Path or URL.
+        trust: Unpickle whatever is in the file.
+
+    Returns:
+        The fit of the model, and that of its backbone to the file's tensors named ``backbone.*``.
+
+    Raises:
+        CheckpointError: If the file cannot be read safely.
+    """
+    own, state = model.state_dict(), read_state_dict(checkpoint, '', trust)
+    backbones = [{name: v for name, v in d.items() if name.startswith(BACKBONE)} for d in (own, state)]
+    return match(own, state), match(*backbones)
+
+
+def is_enough(fit: Fit) -> bool:
+    """Whether a file is of the model: it fills it, and next to nothing of its parts is left over."""
+    return fit.share >= ENOUGH and len(fit.stray) <= (1 - ENOUGH) * len(fit.loaded)
+
+
+def check_fit(cfg: Config, checkpoint: str, trust: bool = False, heads: bool = True) -> None:
+    """Refuse a checkpoint of another model, of which mmengine loads what it can and warns.
+
+    Args:
+        cfg: Config of the model.
+        checkpoint: File or URL.
+        trust: Unpickle whatever is in the file.
+        heads: Whether all must fit, or the backbone is enough, as for training on other classes.
+
+    Raises:
+        UsageError: If too little fits, or the checkpoint is in shards that only resuming reads.
+    """
+    if Path(checkpoint).is_dir():
+        raise UsageError(
+            f'{checkpoint} is a folder of shards, which only --resume reads; zero_to_fp32.py, that DeepSpeed '
+            'leaves in the work folder, makes one file of them'
+        )
+    fit, backbone = whole_fit(build_model(cfg), checkpoint, trust)
+    if is_enough(fit) or (not heads and is_enough(backbone)):
+        return
+    raise UsageError(
+        f'{checkpoint} is not of the model in this config: {fit}. '
+        'A backbone alone, or one that gets gates, is loaded by '
+        "model.backbone.init_cfg=dict(type='inimg_mm.Pretrained', …)"
+    )

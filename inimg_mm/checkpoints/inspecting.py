@@ -8,9 +8,10 @@ from typing import Any
 from torch import Tensor
 
 from . import layouts
+from .addresses import local_file
+from .exporting import split
 from .fitting import Fit, StateDict, grouped, holds_gates, prefixes_of_backbones, zoo_fits, zoo_matches
-from .reading import local_file, read_content, under
-from .writing import split
+from .reading import read_content, under
 
 
 def inspect(source: str | Path, trust: bool = False) -> str:

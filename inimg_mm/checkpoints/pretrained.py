@@ -9,6 +9,7 @@ from mmengine.model import BaseModule
 from torch import nn
 
 from inimg_mm import zoo
+from inimg_mm.errors import CheckpointError
 from inimg_mm.models.backbones import Backbone
 from inimg_mm.registry import WEIGHT_INITIALIZERS
 
@@ -23,7 +24,7 @@ from .fitting import (
     prefixes_of_backbones,
     zoo_fits,
 )
-from .reading import BACKBONE, CheckpointError, StateDict, read_state_dict, under
+from .reading import BACKBONE, StateDict, read_state_dict, under
 from .warm_start import gated_blocks, neutralise
 
 

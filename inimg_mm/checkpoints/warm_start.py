@@ -3,10 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from inimg_mm.errors import CheckpointError
 from inimg_mm.models.backbones import Backbone
 from inimg_mm.models.backbones.blocks import ResidualBlock
-
-from .reading import CheckpointError
 
 StateDict = dict[str, Tensor]
 

@@ -13,9 +13,12 @@ from mmengine.registry import DATASETS, FUNCTIONS, MODELS, init_default_scope
 from mmengine.runner import load_checkpoint
 from PIL import Image, ImageDraw
 
-from inimg_mm.engine.preflight import check_checkpoint, check_data
-
-from .drawing import Instance, draw, font
+from inimg_mm.checkpoints.reading import check_checkpoint
+from inimg_mm.data_files.checks import check_data
+from inimg_mm.drawing import Instance, draw, font
+from inimg_mm.hosts.mmdet import _detection_predicted, _detection_truth
+from inimg_mm.hosts.mmpose import _keypoint_predicted, _keypoint_truth
+from inimg_mm.hosts.mmpretrain import _class_predicted, _class_truth
 
 GAP = 10  # pixels between pairs
 HEADER = 34  # pixels
@@ -121,70 +124,11 @@ def _instances(
     return truth, predicted
 
 
-def _detection_truth(info: dict[str, Any], names: Sequence[str]) -> list[Instance]:
-    return [
-        Instance(
-            label=instance['bbox_label'],
-            name=names[instance['bbox_label']],
-            box=instance['bbox'],
-            mask=_decode_mask(instance.get('mask'), info['height'], info['width']),
-        )
-        for instance in info['instances']
-        if not instance['ignore_flag']
-    ]
-
-
-def _detection_predicted(output: Any, names: Sequence[str]) -> list[Instance]:
-    found = output.pred_instances.cpu().numpy()
-    masks = found.get('masks', [None] * len(found.labels))
-    return [
-        Instance(int(label), names[label], float(score), box.tolist(), mask)
-        for label, score, box, mask in zip(found.labels, found.scores, found.bboxes, masks, strict=True)
-    ]
-
-
-def _keypoint_truth(info: dict[str, Any], names: Sequence[str]) -> list[Instance]:
-    visible = np.minimum(info['keypoints_visible'][0].reshape(-1, info['keypoints'].shape[1])[:1], 1)
-    points = np.concatenate([info['keypoints'][0], visible.T], axis=1)
-    return [Instance(0, '', box=info['bbox'][0].tolist(), keypoints=points)]
-
-
-def _keypoint_predicted(output: Any, names: Sequence[str]) -> list[Instance]:
-    found = output.pred_instances
-    boxes = output.gt_instances.bboxes
-    return [
-        Instance(0, '', box=box.tolist(), keypoints=np.concatenate([points, scores[:, None]], axis=1))
-        for box, points, scores in zip(boxes, found.keypoints, found.keypoint_scores, strict=True)
-    ]
-
-
-def _class_truth(info: dict[str, Any], names: Sequence[str]) -> list[Instance]:
-    return [Instance(int(label), names[label]) for label in np.ravel(info['gt_label'])]
-
-
-def _class_predicted(output: Any, names: Sequence[str]) -> list[Instance]:
-    label = int(output.pred_label.ravel()[0])
-    return [Instance(label, names[label], float(output.pred_score[label]))]
-
-
 HOSTS = {
     'mmdet': Host(_detection_truth, _detection_predicted),
     'mmpretrain': Host(_class_truth, _class_predicted),
     'mmpose': Host(_keypoint_truth, _keypoint_predicted),
 }
-
-
-def _decode_mask(segmentation: Any, height: int, width: int) -> np.ndarray | None:
-    """COCO's polygons or run lengths as a bool array."""
-    if not segmentation:
-        return None
-    from pycocotools import mask as mask_utils
-
-    if isinstance(segmentation, list):
-        segmentation = mask_utils.merge(mask_utils.frPyObjects(segmentation, height, width))
-    elif isinstance(segmentation['counts'], list):
-        segmentation = mask_utils.frPyObjects(segmentation, height, width)
-    return mask_utils.decode(segmentation).astype(bool)
 
 
 # ---- layout ---------------------------------------------------------------------------------------------

@@ -1,0 +1,43 @@
+"""A checkpoint as the inferencers may have it: read safely, of this model, with the right names."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+
+from inimg_mm.checkpoints.addresses import local_file
+from inimg_mm.checkpoints.fitting import check_fit
+from inimg_mm.checkpoints.reading import read_file, unwrap
+from inimg_mm.hosts.dataset_meta import Meta, dataset_meta
+
+
+@contextmanager
+def checked_weights(cfg: Config, checkpoint: str, trust: bool = False) -> Iterator[tuple[Path, Meta]]:
+    """Write a file of a checkpoint's weights and names alone, for as long as the context lasts.
+
+    The inferencers unpickle what they are given, load of it what fits, and take COCO's or Cityscapes'
+    names where a file has none.
+
+    Args:
+        cfg: Config of the model.
+        checkpoint: File or URL.
+        trust: Accept a file that needs unpickling.
+
+    Yields:
+        The file, and what the model's data set says of itself: names of classes or keypoints.
+
+    Raises:
+        CheckpointError: If the checkpoint is missing, damaged, or would run code.
+        UsageError: If it is of another model.
+    """
+    check_fit(cfg, checkpoint, trust)
+    with local_file(checkpoint) as path:
+        content = read_file(path, trust)
+    meta = dataset_meta(cfg, content)
+    with tempfile.TemporaryDirectory() as folder:
+        clean = Path(folder, 'weights.pth')
+        torch.save(dict(state_dict=unwrap(content), meta=dict(dataset_meta=meta)), clean)
+        yield clean, meta

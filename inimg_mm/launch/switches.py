@@ -1,0 +1,123 @@
+"""Command-line switches that a config has lines for: each writes those lines."""
+
+import platform
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+
+from inimg_mm.config_tree import type_name
+from inimg_mm.errors import UsageError
+from inimg_mm.files import check_folder, check_output
+
+AMP_DEVICES = ('cuda', 'npu', 'mlu', 'musa')
+
+
+def use_amp(cfg: Config) -> None:
+    """Train in mixed precision."""
+    if get_device() not in AMP_DEVICES:
+        raise UsageError(f'--amp needs an accelerator ({", ".join(AMP_DEVICES)}), and this machine has none')
+    wrapper = cfg.optim_wrapper
+    if type_name(wrapper, 'OptimWrapper') not in ('OptimWrapper', 'AmpOptimWrapper'):
+        raise UsageError(f'--amp takes the place of OptimWrapper, and the config has a {wrapper.type}')
+    wrapper.type = 'AmpOptimWrapper'
+    wrapper.setdefault('loss_scale', 'dynamic')
+
+
+def scale_lr(cfg: Config) -> None:
+    """Scale the learning rate with the batch of all processes together."""
+    settings = cfg.get('auto_scale_lr') or {}
+    if not settings.get('base_batch_size'):
+        raise UsageError(
+            '--auto-scale-lr needs the batch size that the learning rate is meant for: '
+            'auto_scale_lr=dict(base_batch_size=…) in the config'
+        )
+    settings['enable'] = True
+    cfg.auto_scale_lr = settings
+
+
+def use_compiler(cfg: Config, backend: str | None = None) -> None:
+    """Compile the training step.
+
+    Args:
+        cfg: Changed in place; its ``compile`` may hold further arguments of ``torch.compile``.
+        backend: A backend of ``torch.compile``. Default: the config's, or torch's own ('inductor').
+
+    Raises:
+        UsageError: If that cannot work, and why.
+    """
+    settings = cfg.compile if isinstance(cfg.get('compile'), dict) else {}
+    backend = backend or settings.get('backend', 'inductor')
+    _check_compiler(backend)
+    cfg.compile = {**settings, 'backend': backend}
+
+
+def _check_compiler(backend: str) -> None:
+    try:
+        torch._dynamo.eval_frame.check_if_dynamo_supported()
+    except RuntimeError as error:
+        raise UsageError(
+            f'--compile does not work with torch {torch.__version__} on Python {platform.python_version()}: '
+            f'{error}'
+        ) from error
+    backends = torch._dynamo.list_backends(exclude_tags=())
+    if backend not in backends:
+        raise UsageError(f'--compile has no backend {backend!r}; choose from {backends}')
+    if backend == 'inductor':
+        _check_inductor()
+
+
+def _check_inductor() -> None:
+    """Look for what torch's own compiler writes code for: a C++ compiler on a CPU, Triton on a GPU."""
+    if get_device() == 'cpu':
+        from torch._inductor.cpp_builder import get_cpp_compiler
+        from torch._inductor.exc import InvalidCxxCompiler
+
+        try:
+            get_cpp_compiler()
+        except InvalidCxxCompiler as error:
+            raise UsageError(
+                '--compile needs a C++ compiler on a CPU, and there is none (CXX names one); '
+                '--compile aot_eager needs none, and is no faster'
+            ) from error
+    elif get_device() == 'cuda':
+        from torch.utils._triton import has_triton
+
+        if not has_triton():
+            raise UsageError(
+                '--compile needs Triton and a GPU of compute capability 7.0 or more, '
+                'which are not both here; --compile cudagraphs does without'
+            )
+
+
+def draw_to(cfg: Config, folder: Path) -> None:
+    """Have the host's visualisation hook draw every test image into ``folder``."""
+    out = str(folder)
+    hooks = {
+        'mmdet': dict(type='DetVisualizationHook', draw=True, test_out_dir=out),
+        'mmpretrain': dict(type='VisualizationHook', enable=True, interval=1, out_dir=out),
+        'mmpose': dict(type='PoseVisualizationHook', enable=True, out_dir=out),
+        'mmseg': dict(type='SegVisualizationHook', draw=True),
+    }
+    visualizers = {'mmseg': dict(save_dir=out, vis_backends=[dict(type='LocalVisBackend')])}
+    scope = cfg.default_scope
+    if scope not in hooks:
+        raise UsageError(f'--show-dir knows how {", ".join(hooks)} draw, and not {scope}')
+    check_folder(folder)
+    configured = cfg.get('default_hooks', {}).get('visualization', {})
+    cfg.merge_from_dict(
+        {
+            'default_hooks.visualization': {
+                **hooks[scope],
+                'type': configured.get('type', hooks[scope]['type']),
+            },
+            'visualizer': visualizers.get(scope, {}),
+        }
+    )
+
+
+def save_predictions_to(cfg: Config, path: Path) -> None:
+    """Have the predictions on the test set written to a file, see :mod:`inimg_mm.predictions`."""
+    hook = dict(type='inimg_mm.SavePredictionsHook', out=str(check_output(path)))
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
