@@ -12,8 +12,8 @@ import torch
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import HOOKS
-from test_task_readmes import parse
 
+from helpers.readmes import parse
 from inimg_mm import zoo
 from inimg_mm.__main__ import main
 from inimg_mm.zoo.tables import GATES, fill

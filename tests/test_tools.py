@@ -13,7 +13,8 @@ pytest.importorskip('mmpretrain', reason='the tools launch the hosts (extra mm)'
 
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper
-from tooling import (
+
+from helpers.tooling import (
     CONFIGS,
     DETECTOR,
     QUICKEST,
@@ -25,7 +26,6 @@ from tooling import (
     run,
     run_tool,
 )
-
 from inimg_mm import engine
 from inimg_mm.launch import cli, switches
 from inimg_mm.launch import runs as launch
