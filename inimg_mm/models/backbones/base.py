@@ -3,7 +3,7 @@
 import inspect
 import re
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -59,6 +59,7 @@ class Backbone(BaseModule):
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
         self.stage_names: list[str] = []
+        self._stage_parts: list[tuple[str, ...]] = []
         self._stage_channels: list[int] = []
         self._stage_strides: list[int] = []
 
@@ -75,19 +76,26 @@ class Backbone(BaseModule):
         """How many stages ``out_indices`` reads."""
         return self.out_indices[-1] + 1
 
-    def add_stage(self, stage: nn.Module, channels: int, stride: int) -> None:
+    def add_stage(self, stage: nn.Module | Mapping[str, nn.Module], channels: int, stride: int) -> None:
         """Add the next stage.
 
         Args:
-            stage: The module.
+            stage: The module; or several that run in order, by the names that the backbone gives them.
+                The last one's name is the stage's.
             channels: Channels of its output.
             stride: Stride of its output relative to the image.
         """
-        name = f'layer{len(self.stage_names) + 1}'
-        self.add_module(name, stage)
+        parts = {f'layer{len(self.stage_names) + 1}': stage} if isinstance(stage, nn.Module) else stage
+        for name, module in parts.items():
+            self.add_module(name, module)
         self.stage_names.append(name)
+        self._stage_parts.append(tuple(parts))
         self._stage_channels.append(channels)
         self._stage_strides.append(stride)
+
+    def stage_modules(self, index: int) -> list[nn.Module]:
+        """The modules that stage ``index``, from 0, runs in order: one ``layer…`` in most families."""
+        return [getattr(self, name) for name in self._stage_parts[index]]
 
     @property
     def out_channels(self) -> tuple[int, ...]:
@@ -110,8 +118,9 @@ class Backbone(BaseModule):
         """
         x = self.stem(x)
         outputs = []
-        for index, name in enumerate(self.stage_names):
-            x = getattr(self, name)(x)
+        for index in range(len(self.stage_names)):
+            for module in self.stage_modules(index):
+                x = module(x)
             if index in self.out_indices:
                 outputs.append(x)
         return tuple(outputs)
@@ -128,7 +137,8 @@ class Backbone(BaseModule):
 
     def _freeze(self) -> None:
         frozen: list[nn.Module] = self.stem_modules() if self.frozen_stages >= 0 else []
-        frozen += [getattr(self, name) for name in self.stage_names[: max(self.frozen_stages, 0)]]
+        for index in range(min(self.frozen_stages, len(self.stage_names))):
+            frozen += self.stage_modules(index)
         for module in frozen:
             module.eval()
             module.requires_grad_(False)
