@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from inimg_mm.models.attention import Gate, recalibrated_add
 from inimg_mm.models.checks import layer_config
 
-from .checkpointing import checkpointed
+from .recomputing import checkpointed
 
 PLAIN_WIDTH = 64
 """The ``base_width`` of a block that is as wide as its planes."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from inimg_mm.models.attention import Gate
 
-from .checkpointing import checkpointed
+from .recomputing import checkpointed
 
 PADDINGS = ('valid', 'same')
 """What a net does at the border where torchvision's does not pad: nothing, or keep H / stride, rounded up."""
