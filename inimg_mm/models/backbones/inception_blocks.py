@@ -1,5 +1,6 @@
 """The parts of Inception-v3 (arXiv 1512.00567), under torchvision's names."""
 
+import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +11,23 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from inimg_mm.models.attention import Gate
+from inimg_mm.models.checks import layer_config
 
 from .recomputing import checkpointed
 
 PADDINGS = ('valid', 'same')
 """What a net does at the border where torchvision's does not pad: nothing, or keep H / stride, rounded up."""
+NORM_EPS = 1e-3
+
+
+def norm_config(norm_cfg: dict[str, Any] | None) -> dict[str, Any]:
+    """A norm's config with the net's ``eps``, unless it has its own; BN where there is none.
+
+    Raises:
+        ValueError: If it is not a dict with a type that is registered.
+    """
+    layer_config('norm_cfg', norm_cfg or None, "dict(type='BN')")
+    return {'eps': NORM_EPS, **(copy.deepcopy(norm_cfg) if norm_cfg else dict(type='BN'))}
 
 
 @dataclass(frozen=True)
@@ -57,6 +70,7 @@ class ConvNormReLU(BaseModule):
         padding: Rows and columns of zeros on each side.
         conv_cfg: Config of the convolution.
         norm_cfg: Config of the norm; None for a bias instead.
+        init_cfg: mmengine's initialiser config.
     """
 
     def __init__(
@@ -68,8 +82,9 @@ class ConvNormReLU(BaseModule):
         padding: tuple[int, int] = (0, 0),
         conv_cfg: dict[str, Any] | None = None,
         norm_cfg: dict[str, Any] | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(init_cfg)
         self.conv = build_conv_layer(
             conv_cfg, in_channels, channels, kernel, stride=stride, padding=padding, bias=norm_cfg is None
         )

@@ -1,6 +1,5 @@
 """Inception-v3, for classifiers and for dense prediction, and the same with gates."""
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,6 +21,7 @@ from .inception_blocks import (
     grid_35,
     grid_35_to_17,
     max_pool,
+    norm_config,
     width_after,
 )
 
@@ -29,7 +29,6 @@ INIT_CFG = (
     dict(type='TruncNormal', layer='Conv2d', std=0.1),
     dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
 )
-NORM_EPS = 1e-3
 
 STEMS: dict[str, tuple[Conv, ...]] = {
     '3x3': (
@@ -122,9 +121,8 @@ class InceptionV3(Backbone):
         if plugins is not None:
             raise ValueError('InceptionV3 takes no plugins; gates are given as attention=dict(type=…)')
         super().__init__(len(STAGES), out_indices, frozen_stages, norm_eval, init_cfg or list(INIT_CFG))
-        layer_config('norm_cfg', norm_cfg or None, "dict(type='BN')")
         layer_config('conv_cfg', conv_cfg, "dict(type='Conv2d')")
-        norm_cfg = {'eps': NORM_EPS, **(copy.deepcopy(norm_cfg) if norm_cfg else dict(type='BN'))}
+        norm_cfg = norm_config(norm_cfg)
         gates = _checked_gates(attention, norm_cfg)
         self.padding = padding
 
