@@ -116,7 +116,7 @@ def segmentation(tmp_path):
 @pytest.fixture(scope='session')
 def untrained(tmp_path_factory):
     """Checkpoints of the demo configs' models as they are built, by config."""
-    from inimg_mm import engine
+    from inimg_mm import launch
     from inimg_mm.registry import build_model
 
     folder, made = tmp_path_factory.mktemp('untrained'), {}
@@ -125,7 +125,7 @@ def untrained(tmp_path_factory):
         path = folder / f'{Path(config).stem}-{len(made)}.pth'
         if config not in made:
             torch.manual_seed(0)
-            torch.save({'state_dict': build_model(engine.load_config(config)).state_dict()}, path)
+            torch.save({'state_dict': build_model(launch.load_config(config)).state_dict()}, path)
             made[config] = path
         return made[config]
 

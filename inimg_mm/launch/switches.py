@@ -1,7 +1,6 @@
 """Command-line switches that a config has lines for: each writes those lines."""
 
 import platform
-from pathlib import Path
 
 import torch
 from mmengine.config import Config
@@ -9,7 +8,6 @@ from mmengine.device import get_device
 
 from inimg_mm.config_tree import type_name
 from inimg_mm.errors import UsageError
-from inimg_mm.files import check_folder, check_output
 
 AMP_DEVICES = ('cuda', 'npu', 'mlu', 'musa')
 
@@ -89,35 +87,3 @@ def _check_inductor() -> None:
                 '--compile needs Triton and a GPU of compute capability 7.0 or more, '
                 'which are not both here; --compile cudagraphs does without'
             )
-
-
-def draw_to(cfg: Config, folder: Path) -> None:
-    """Have the host's visualisation hook draw every test image into ``folder``."""
-    out = str(folder)
-    hooks = {
-        'mmdet': dict(type='DetVisualizationHook', draw=True, test_out_dir=out),
-        'mmpretrain': dict(type='VisualizationHook', enable=True, interval=1, out_dir=out),
-        'mmpose': dict(type='PoseVisualizationHook', enable=True, out_dir=out),
-        'mmseg': dict(type='SegVisualizationHook', draw=True),
-    }
-    visualizers = {'mmseg': dict(save_dir=out, vis_backends=[dict(type='LocalVisBackend')])}
-    scope = cfg.default_scope
-    if scope not in hooks:
-        raise UsageError(f'--show-dir knows how {", ".join(hooks)} draw, and not {scope}')
-    check_folder(folder)
-    configured = cfg.get('default_hooks', {}).get('visualization', {})
-    cfg.merge_from_dict(
-        {
-            'default_hooks.visualization': {
-                **hooks[scope],
-                'type': configured.get('type', hooks[scope]['type']),
-            },
-            'visualizer': visualizers.get(scope, {}),
-        }
-    )
-
-
-def save_predictions_to(cfg: Config, path: Path) -> None:
-    """Have the predictions on the test set written to a file, see :mod:`inimg_mm.predictions`."""
-    hook = dict(type='inimg_mm.SavePredictionsHook', out=str(check_output(path)))
-    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]

@@ -13,8 +13,7 @@ from helpers.files import Hostile
 from helpers.tooling import CONFIGS, QUICKEST, ROOT, assert_refused
 from inimg_mm.engine.sharding import ShardedStrategy
 from inimg_mm.errors import UsageError
-from inimg_mm.launch import distributed, load_config, preflight, switches
-from inimg_mm.launch import runs as launch
+from inimg_mm.launch import distributed, load_config, preflight, runs, switches
 
 pytest.importorskip('mmdet', reason='the tools launch the hosts (extra mm)')
 pytest.importorskip('mmpretrain', reason='the tools launch the hosts (extra mm)')
@@ -296,7 +295,7 @@ def test_deepspeed_is_not_installed(launched, joined, monkeypatch):
     )
     launched(**TORCHRUN)
     with pytest.raises(UsageError, match=r"deepspeed, which is not installed: pip install 'deepspeed<0\.19'"):
-        launch.build_runner(Config(dict(DEEPSPEED, default_scope='mmdet')), 'pytorch')
+        runs.build_runner(Config(dict(DEEPSPEED, default_scope='mmdet')), 'pytorch')
 
 
 def test_flexible_runners_without_shards_stay():
