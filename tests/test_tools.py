@@ -29,7 +29,7 @@ from helpers.tooling import (
 )
 from inimg_mm import launch
 from inimg_mm.errors import UsageError
-from inimg_mm.launch import cli, runs, switches
+from inimg_mm.launch import added_hooks, cli, mixed_precision, runs
 from inimg_mm.studies import demo_report as report
 
 CELLS = ROOT.parent / 'shared' / 'data' / 'bccd'
@@ -180,7 +180,7 @@ def test_show_dir_goes_to_the_hosts_hook(scope, folder_key, tmp_path):
             visualizer=dict(type='V'),
         )
     )
-    switches.draw_to(cfg, tmp_path / 'a' / 'b')
+    added_hooks.draw_to(cfg, tmp_path / 'a' / 'b')
     assert (tmp_path / 'a' / 'b').is_dir()
     assert cfg.default_hooks.visualization.type == 'Mine'
     assert cfg.visualizer.type == 'V'
@@ -192,13 +192,13 @@ def test_show_dir_goes_to_the_hosts_hook(scope, folder_key, tmp_path):
 
 @pytest.mark.parametrize('kind', ['OptimWrapper', 'mmengine.OptimWrapper', OptimWrapper], ids=str)
 def test_amp_takes_the_plain_wrappers_place(monkeypatch, kind):
-    monkeypatch.setattr(switches, 'get_device', lambda: 'cuda')
+    monkeypatch.setattr(mixed_precision, 'get_device', lambda: 'cuda')
     cfg = launch.load_config(CONFIGS[DETECTOR], {'optim_wrapper.type': kind})
-    switches.use_amp(cfg)
+    mixed_precision.use_amp(cfg)
     assert (cfg.optim_wrapper.type, cfg.optim_wrapper.loss_scale) == ('AmpOptimWrapper', 'dynamic')
     cfg.optim_wrapper.type = 'OtherWrapper'
     with pytest.raises(UsageError, match='OtherWrapper'):
-        switches.use_amp(cfg)
+        mixed_precision.use_amp(cfg)
 
 
 def test_training_seconds_add_up(tmp_path):

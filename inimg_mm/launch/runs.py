@@ -16,9 +16,11 @@ from inimg_mm.files import check_folder
 from inimg_mm.hosts import HOSTS
 
 from .added_hooks import draw_to, name_corrupt_data, resume_exactly, save_predictions_to, save_safely
+from .compiling import use_compiler
 from .distributed import join, without_shards
+from .mixed_precision import use_amp
 from .preflight import check_deepspeed, check_pretrained, check_strategy, starting_point
-from .switches import scale_lr, use_amp, use_compiler
+from .schedules import scale_lr
 
 
 def train(

@@ -1,4 +1,4 @@
-"""Command-line switches that a config has lines for: each writes those lines."""
+"""Compile the training step (``--compile``)."""
 
 import platform
 
@@ -6,33 +6,7 @@ import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 
-from inimg_mm.config_tree import type_name
 from inimg_mm.errors import UsageError
-
-AMP_DEVICES = ('cuda', 'npu', 'mlu', 'musa')
-
-
-def use_amp(cfg: Config) -> None:
-    """Train in mixed precision."""
-    if get_device() not in AMP_DEVICES:
-        raise UsageError(f'--amp needs an accelerator ({", ".join(AMP_DEVICES)}), and this machine has none')
-    wrapper = cfg.optim_wrapper
-    if type_name(wrapper, 'OptimWrapper') not in ('OptimWrapper', 'AmpOptimWrapper'):
-        raise UsageError(f'--amp takes the place of OptimWrapper, and the config has a {wrapper.type}')
-    wrapper.type = 'AmpOptimWrapper'
-    wrapper.setdefault('loss_scale', 'dynamic')
-
-
-def scale_lr(cfg: Config) -> None:
-    """Scale the learning rate with the batch of all processes together."""
-    settings = cfg.get('auto_scale_lr') or {}
-    if not settings.get('base_batch_size'):
-        raise UsageError(
-            '--auto-scale-lr needs the batch size that the learning rate is meant for: '
-            'auto_scale_lr=dict(base_batch_size=…) in the config'
-        )
-    settings['enable'] = True
-    cfg.auto_scale_lr = settings
 
 
 def use_compiler(cfg: Config, backend: str | None = None) -> None:
