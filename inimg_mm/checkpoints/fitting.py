@@ -8,16 +8,14 @@ from functools import cache
 
 import torch
 from mmengine.config import Config
-from torch import Tensor, nn
+from torch import nn
 
 from inimg_mm import zoo
 from inimg_mm.errors import UsageError
 from inimg_mm.models.attention import Gate
 from inimg_mm.registry import build_model
 
-from .reading import BACKBONE, Opened
-
-StateDict = dict[str, Tensor]
+from .reading import BACKBONE, Opened, StateDict
 
 COUNTERS = 'num_batches_tracked'
 """Buffers that do not count as weights."""

@@ -31,7 +31,7 @@ CONFIG = dict(
 )
 
 
-@pytest.mark.parametrize('attention', [gate for gate in gate_gains.GATES.values() if gate], ids=str)
+@pytest.mark.parametrize('attention', [gate for gate in gate_gains.COMPARED.values() if gate], ids=str)
 def test_gates_have_their_own_learning_rate(attention):
     net = nn.Module()
     net.backbone = zoo.build('resnet18', base_channels=16, attention=attention)
@@ -49,7 +49,7 @@ def test_gates_have_their_own_learning_rate(attention):
             assert group['lr'] == pytest.approx(0.1 if id(parameter) in gates else 0.01)
 
 
-@pytest.mark.parametrize('name', gate_gains.GATES)
+@pytest.mark.parametrize('name', gate_gains.COMPARED)
 def test_a_warm_start_carries_the_whole_model(tmp_path, name):
     pytest.importorskip('mmpretrain', reason='the classifier is of mmpretrain (extra mm)')
     plain = str(tmp_path / 'plain.pth')
@@ -58,7 +58,7 @@ def test_a_warm_start_carries_the_whole_model(tmp_path, name):
     state['head.fc.weight'].normal_()
     torch.save({'state_dict': state}, plain)
 
-    cfg = gate_gains._warm(Config(CONFIG), gate_gains.GATES[name], 0, 3, plain)
+    cfg = gate_gains._warm(Config(CONFIG), gate_gains.COMPARED[name], 0, 3, plain)
     assert cfg.train_cfg == dict(by_epoch=True, max_epochs=3, val_interval=3)
     assert [cfg.param_scheduler[1][key] for key in ('T_max', 'end')] == [3, 3]
     assert cfg.param_scheduler[0].end == 100
@@ -75,7 +75,7 @@ def test_a_warm_start_carries_the_whole_model(tmp_path, name):
 
 
 def test_table(tmp_path):
-    for number, gate in enumerate(gate_gains.GATES):
+    for number, gate in enumerate(gate_gains.COMPARED):
         for seed in (0, 1):
             for start in ('warm', 'scratch'):
                 folder = gate_gains._folder(tmp_path, gate, start, seed)
