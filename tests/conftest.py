@@ -8,6 +8,8 @@ import pytest
 import torch
 from mmengine.registry import DefaultScope
 
+from helpers.tooling import use_cpu
+
 PRINT_ARGUMENTS = '#!/bin/sh\nfor word; do printf "%s\\n" "$word"; done\n'
 
 pytest.register_assert_rewrite('helpers')
@@ -27,6 +29,12 @@ def default_scope():
     yield
     DefaultScope._instance_dict.clear()
     DefaultScope._instance_dict.update(before)
+
+
+@pytest.fixture
+def on_cpu(monkeypatch):
+    """Have a test and the processes that it starts use the CPU, on a machine with a GPU too."""
+    use_cpu(monkeypatch)
 
 
 @pytest.fixture(scope='session')

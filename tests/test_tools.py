@@ -12,7 +12,6 @@ pytest.importorskip('mmdet', reason='the tools launch the hosts (extra mm)')
 pytest.importorskip('mmpretrain', reason='the tools launch the hosts (extra mm)')
 
 from mmengine.config import Config
-from mmengine.device import get_device
 from mmengine.optim import OptimWrapper
 
 from helpers.tooling import (
@@ -294,7 +293,7 @@ def test_missing_host(monkeypatch, capsys, tmp_path):
     assert_refused(monkeypatch, capsys, 'train.py', config, message=['needs mmdet', 'inimg-mm[mm]'])
 
 
-@pytest.mark.skipif(get_device() != 'cpu', reason='there is an accelerator')
+@pytest.mark.usefixtures('on_cpu')
 def test_what_a_cpu_cannot_do(monkeypatch, capsys, folder):
     monkeypatch.chdir(folder)
     config = CONFIGS[DETECTOR]

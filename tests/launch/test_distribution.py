@@ -19,17 +19,16 @@ import torch
 pytest.importorskip('mmdet', reason='the tools launch the hosts (extra mm)')
 pytest.importorskip('mmpretrain', reason='the tools launch the hosts (extra mm)')
 
-from mmengine.device import get_device
 from mmengine.model import MMDistributedDataParallel
 
 from helpers.nets import image, randomise, tiny
 from helpers.small_training import GATES, STILL, assert_close, checkpoint, classifier
-from helpers.tooling import CONFIGS, DETECTOR, ROOT, TOOLS, TWO_ITERATIONS
+from helpers.tooling import CONFIGS, DETECTOR, ROOT, TOOLS, TWO_ITERATIONS, use_cpu
 from inimg_mm import launch
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(get_device() != 'cpu', reason='gloo is for machines without an accelerator'),
+    pytest.mark.usefixtures('on_cpu'),  # gloo is for machines without an accelerator
 ]
 
 LIMIT = 300
@@ -91,6 +90,7 @@ def alone(folder, tmp_path_factory):
     """The small training in one process: two epochs of three batches of eight."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        use_cpu(patch)
         cfg = classifier(tmp_path_factory.mktemp('alone'), **{**STILL, 'train_cfg.max_epochs': 2})
         launch.train(cfg)
     return cfg

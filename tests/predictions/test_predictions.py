@@ -15,7 +15,6 @@ from PIL import Image as Picture
 pytest.importorskip('mmdet', reason='the tools launch the hosts (extra mm)')
 pytest.importorskip('mmpretrain', reason='the tools launch the hosts (extra mm)')
 
-from mmengine.device import get_device
 from mmengine.structures import BaseDataElement, InstanceData
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -265,10 +264,9 @@ def test_shares_join_in_the_order_of_the_data_set():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures('on_cpu')
 @pytest.mark.parametrize(('config', 'samples'), [(CLASSIFIER, 9), (SEGMENTER, 3)])
 def test_two_ranks_write_what_one_writes(untrained, folder, tmp_path, config, samples):
-    if get_device() != 'cpu':
-        pytest.skip('gloo is for machines without an accelerator')
     tool = [TOOLS / 'test.py', config, untrained(config), '--work-dir', tmp_path / 'w']
     options = [f'{key}={value}' for key, value in IN_PROCESS.items()]
     options += ['test_dataloader.batch_size=1', f'test_dataloader.dataset.indices={samples}']

@@ -50,6 +50,7 @@ def test_bit_equal_after_interruptions(tmp_path, loop, workers):
 
 
 @pytest.mark.parametrize('loop', END)
+@pytest.mark.usefixtures('on_cpu')
 def test_a_flexible_runner(tmp_path, loop):
     train(config(tmp_path / 'a', loop), runner=FlexibleRunner)
     interrupted(config(tmp_path / 'b', loop), [(6, 'end'), (10, 'begin')], runner=FlexibleRunner)
