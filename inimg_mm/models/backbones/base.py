@@ -6,10 +6,14 @@ from abc import abstractmethod
 from collections.abc import Sequence
 
 from mmengine.model import BaseModule
+from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from inimg_mm.models.checks import is_integer
+
+LAST_STAGE_ALONE = ('mmpretrain', 'mmpose')
+"""Hosts whose own ResNet returns the map of its last stage unless asked for others."""
 
 
 class Backbone(BaseModule):
@@ -21,7 +25,9 @@ class Backbone(BaseModule):
 
     Args:
         num_stages: How many stages the family's options describe.
-        out_indices: Stages, from 0, whose outputs are returned; ascending.
+        out_indices: Stages, from 0, whose outputs are returned; ascending. None: as the ResNet of
+            the host whose config builds the net (mmengine's default scope): mmpretrain's and mmpose's
+            returns the last stage, every other all stages.
         frozen_stages: Freeze the stem and the first ``frozen_stages`` stages, the norms in
             their gates included; 0 freezes the stem alone, -1 nothing.
         norm_eval: Keep all batch norms in eval mode while training.
@@ -38,12 +44,14 @@ class Backbone(BaseModule):
     def __init__(
         self,
         num_stages: int,
-        out_indices: Sequence[int],
+        out_indices: Sequence[int] | None,
         frozen_stages: int,
         norm_eval: bool,
         init_cfg: dict | list[dict] | None,
     ) -> None:
         super().__init__(_checked_loading(init_cfg))
+        if out_indices is None:
+            out_indices = range(num_stages)[-1:] if _host() in LAST_STAGE_ALONE else range(num_stages)
         indices = tuple(out_indices) if isinstance(out_indices, Sequence) else (out_indices,)
         if not indices or not all(is_integer(i) and i in range(num_stages) for i in indices):
             raise ValueError(
@@ -152,6 +160,37 @@ class Backbone(BaseModule):
         if name not in self.stage_names:
             return 0, num_layers
         return 1 + sum(blocks[: self.stage_names.index(name)]) + int(rest.split('.')[0]), num_layers
+
+
+def _host() -> str | None:
+    """The host whose config is being built, None where there is none."""
+    scope = DefaultScope.get_current_instance()
+    return scope and scope.scope_name
+
+
+def starting_point(
+    init_cfg: dict | list[dict] | None, pretrained: str | None, default: Sequence[dict]
+) -> dict | list[dict]:
+    """What a backbone is initialised by.
+
+    Args:
+        init_cfg: mmengine's initialiser config.
+        pretrained: The hosts' older word for a checkpoint, which mmseg's models hand on to their backbone.
+        default: The family's own initialisers.
+
+    Raises:
+        ValueError: If both are given, or ``pretrained`` is no address.
+    """
+    if pretrained is None:
+        return init_cfg or list(default)
+    if not isinstance(pretrained, str):
+        raise ValueError(f'pretrained must be the address of a checkpoint or None, got {pretrained!r}')
+    if init_cfg:
+        raise ValueError(
+            f'pretrained={pretrained!r} and init_cfg={init_cfg!r} both say what the backbone starts from: '
+            'leave one of them out (model.pretrained=None where the base of a config has it)'
+        )
+    return dict(type='Pretrained', checkpoint=pretrained)
 
 
 def _checked_loading(init_cfg: dict | list[dict] | None) -> dict | list[dict] | None:
