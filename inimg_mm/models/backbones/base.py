@@ -6,10 +6,14 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 
 from mmengine.model import BaseModule
+from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from inimg_mm.models.checks import is_integer
+
+LAST_STAGE_ALONE = ('mmpretrain', 'mmpose')
+"""Hosts whose own ResNet returns the map of its last stage unless asked for others."""
 
 
 class Backbone(BaseModule):
@@ -21,7 +25,9 @@ class Backbone(BaseModule):
 
     Args:
         num_stages: How many stages the family's options describe.
-        out_indices: Stages, from 0, whose outputs are returned; ascending.
+        out_indices: Stages, from 0, whose outputs are returned; ascending. None: as the ResNet of
+            the host whose config builds the net (mmengine's default scope): mmpretrain's and mmpose's
+            returns the last stage, every other all stages.
         frozen_stages: Freeze the stem and the first ``frozen_stages`` stages, the norms in
             their gates included; 0 freezes the stem alone, -1 nothing.
         norm_eval: Keep all batch norms in eval mode while training.
@@ -38,12 +44,14 @@ class Backbone(BaseModule):
     def __init__(
         self,
         num_stages: int,
-        out_indices: Sequence[int],
+        out_indices: Sequence[int] | None,
         frozen_stages: int,
         norm_eval: bool,
         init_cfg: dict | list[dict] | None,
     ) -> None:
         super().__init__(_checked_loading(init_cfg))
+        if out_indices is None:
+            out_indices = range(num_stages)[-1:] if _host() in LAST_STAGE_ALONE else range(num_stages)
         indices = tuple(out_indices) if isinstance(out_indices, Sequence) else (out_indices,)
         if not indices or not all(is_integer(i) and i in range(num_stages) for i in indices):
             raise ValueError(
@@ -93,9 +101,9 @@ class Backbone(BaseModule):
         self._stage_channels.append(channels)
         self._stage_strides.append(stride)
 
-    def stage_modules(self, index: int) -> list[nn.Module]:
-        """The modules that stage ``index``, from 0, runs in order: one ``layer…`` in most families."""
-        return [getattr(self, name) for name in self._stage_parts[index]]
+    def stage_modules(self, stage: int) -> list[nn.Module]:
+        """The modules of a stage, for freezing; none where it is not built."""
+        return [getattr(self, name) for names in self._stage_parts[stage : stage + 1] for name in names]
 
     @property
     def out_channels(self) -> tuple[int, ...]:
@@ -118,9 +126,9 @@ class Backbone(BaseModule):
         """
         x = self.stem(x)
         outputs = []
-        for index in range(len(self.stage_names)):
-            for module in self.stage_modules(index):
-                x = module(x)
+        for index, names in enumerate(self._stage_parts):
+            for name in names:
+                x = getattr(self, name)(x)
             if index in self.out_indices:
                 outputs.append(x)
         return tuple(outputs)
@@ -137,8 +145,8 @@ class Backbone(BaseModule):
 
     def _freeze(self) -> None:
         frozen: list[nn.Module] = self.stem_modules() if self.frozen_stages >= 0 else []
-        for index in range(min(self.frozen_stages, len(self.stage_names))):
-            frozen += self.stage_modules(index)
+        for stage in range(self.frozen_stages):
+            frozen += self.stage_modules(stage)
         for module in frozen:
             module.eval()
             module.requires_grad_(False)
@@ -162,6 +170,37 @@ class Backbone(BaseModule):
         if name not in self.stage_names:
             return 0, num_layers
         return 1 + sum(blocks[: self.stage_names.index(name)]) + int(rest.split('.')[0]), num_layers
+
+
+def _host() -> str | None:
+    """The host whose config is being built, None where there is none."""
+    scope = DefaultScope.get_current_instance()
+    return scope and scope.scope_name
+
+
+def starting_point(
+    init_cfg: dict | list[dict] | None, pretrained: str | None, default: Sequence[dict]
+) -> dict | list[dict]:
+    """What a backbone is initialised by.
+
+    Args:
+        init_cfg: mmengine's initialiser config.
+        pretrained: The hosts' older word for a checkpoint, which mmseg's models hand on to their backbone.
+        default: The family's own initialisers.
+
+    Raises:
+        ValueError: If both are given, or ``pretrained`` is no address.
+    """
+    if pretrained is None:
+        return init_cfg or list(default)
+    if not isinstance(pretrained, str):
+        raise ValueError(f'pretrained must be the address of a checkpoint or None, got {pretrained!r}')
+    if init_cfg:
+        raise ValueError(
+            f'pretrained={pretrained!r} and init_cfg={init_cfg!r} both say what the backbone starts from: '
+            'leave one of them out (model.pretrained=None where the base of a config has it)'
+        )
+    return dict(type='Pretrained', checkpoint=pretrained)
 
 
 def _checked_loading(init_cfg: dict | list[dict] | None) -> dict | list[dict] | None:

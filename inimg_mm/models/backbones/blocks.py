@@ -183,6 +183,15 @@ class ResidualBlock(BaseModule):
         """The norm whose name is in ``norm{number}_name``."""
         return getattr(self, getattr(self, f'norm{number}_name'))
 
+    def start_at_zero(self, name: str) -> None:
+        """Initialise the last layer ``name`` with zero, so that the block starts as an identity.
+
+        One that does not learn (``norm_cfg=dict(type='BN', requires_grad=False)``) keeps its start: it would
+        leave the residual at zero for ever.
+        """
+        if any(parameter.requires_grad for parameter in getattr(self, name).parameters()):
+            self.init_cfg = dict(type='Constant', val=0, override=dict(name=name))
+
 
 class ConvNormBlock(ResidualBlock):
     """Convolutions ``conv1``, ``conv2``, …, each followed by its norm, with ReLUs between them.
@@ -202,7 +211,7 @@ class ConvNormBlock(ResidualBlock):
             setattr(self, f'norm{number}_name', self.add_norm(options.norm_cfg, conv.out_channels, number))
         self.depth = len(convs)
         if options.zero_init_residual:
-            self.init_cfg = zero_init(getattr(self, f'norm{self.depth}_name'))
+            self.start_at_zero(getattr(self, f'norm{self.depth}_name'))
 
     @staticmethod
     @abstractmethod
@@ -239,11 +248,6 @@ class Bottleneck(ConvNormBlock):
 
     expansion = 4
     convolutions = staticmethod(bottleneck_convolutions)
-
-
-def zero_init(norm_name: str) -> dict[str, Any]:
-    """Initialiser config that starts a block with the named norm at zero, so as an identity."""
-    return dict(type='Constant', val=0, override=dict(name=norm_name))
 
 
 def spatial_conv_cfg(

@@ -9,7 +9,7 @@ from inimg_mm.models.attention import Attention
 from inimg_mm.models.checks import layer_config, positive_integer
 from inimg_mm.registry import MODELS
 
-from .base import Backbone, unknown_argument
+from .base import Backbone, starting_point, unknown_argument
 from .inception_blocks import (
     PADDINGS,
     Branches,
@@ -77,7 +77,8 @@ class InceptionV3(Backbone):
         stem: '3x3', or the single '7x7' that its first three convolutions factorise (table 3: all systems
             before "factorized 7x7").
         in_channels: Channels of the image.
-        out_indices: Stages whose outputs are returned; later stages are not built.
+        out_indices: Stages whose outputs are returned; later stages are not built. None: see
+            :class:`.Backbone`.
         frozen_stages: See :class:`.Backbone`.
         conv_cfg: Config of the convolutions.
         norm_cfg: Config of the norms. Default: BN; ``eps`` is 1e-3 unless the config has its own.
@@ -88,6 +89,7 @@ class InceptionV3(Backbone):
         attention: ``dict(type='SE', …)`` or ``dict(type='InnerImaging', streams=1, …)``, see
             :class:`.Attention`; the first of four ``stages`` has no mixed block and no gate.
         init_cfg: mmengine's initialiser config.
+        pretrained: The hosts' older word for ``init_cfg=dict(type='Pretrained', checkpoint=pretrained)``.
 
     Raises:
         ValueError: If an argument is out of its range or cannot be honoured; the message names the choices.
@@ -98,7 +100,7 @@ class InceptionV3(Backbone):
         padding: str = 'valid',
         stem: str = '3x3',
         in_channels: int = 3,
-        out_indices: Sequence[int] = (0, 1, 2, 3),
+        out_indices: Sequence[int] | None = None,
         frozen_stages: int = -1,
         conv_cfg: dict[str, Any] | None = None,
         norm_cfg: dict[str, Any] | None = None,
@@ -108,6 +110,7 @@ class InceptionV3(Backbone):
         with_cp: bool = False,
         attention: dict[str, Any] | None = None,
         init_cfg: dict | list[dict] | None = None,
+        pretrained: str | None = None,
         **unknown: Any,
     ) -> None:
         for name in unknown:
@@ -120,7 +123,8 @@ class InceptionV3(Backbone):
             raise ValueError(f'dcn={dcn!r}: InceptionV3 has no deformable form, dcn=None')
         if plugins is not None:
             raise ValueError('InceptionV3 takes no plugins; gates are given as attention=dict(type=…)')
-        super().__init__(len(STAGES), out_indices, frozen_stages, norm_eval, init_cfg or list(INIT_CFG))
+        init_cfg = starting_point(init_cfg, pretrained, INIT_CFG)
+        super().__init__(len(STAGES), out_indices, frozen_stages, norm_eval, init_cfg)
         layer_config('conv_cfg', conv_cfg, "dict(type='Conv2d')")
         norm_cfg = norm_config(norm_cfg)
         gates = _checked_gates(attention, norm_cfg)
