@@ -1,5 +1,6 @@
 """The configs of Inception-v3 train by its paper's recipe, and its ladder adds one thing a step."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ LADDER = {  # table 3: stem, whether the auxiliary 5x5 has a norm, loss, optimiz
 }
 
 
+@cache
 def load(name):
     return load_config(IMAGENET / f'{name}_8xb32_in1k.py')
 

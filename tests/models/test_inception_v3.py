@@ -9,7 +9,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from helpers.nets import assert_declared_shapes, image, loss_of, randomise
+from helpers.nets import INCEPTION_STAGES, assert_declared_shapes, features, image, loss_of, randomise
 from inimg_mm.checkpoints import Pretrained
 from inimg_mm.engine.sharding import wrap_residual_blocks
 from inimg_mm.errors import CheckpointError
@@ -20,7 +20,6 @@ from inimg_mm.models.backbones.inception_v3 import SMALLEST_IMAGE
 from inimg_mm.registry import MODELS
 
 CHANNELS = (192, 288, 768, 2048)
-ENDS = ('Conv2d_4a_3x3', 'Mixed_5d', 'Mixed_6e', 'Mixed_7c')
 MIXED = ('5b', '5c', '5d', '6a', '6b', '6c', '6d', '6e', '7a', '7b', '7c')
 WIDTHS = (256, 288, 288, 768, 768, 768, 768, 768, 1280, 2048, 2048)
 SINGLE = dict(type='InnerImaging', streams=1, filters=((1, 1), (2, 1), (3, 3)), fold=16)
@@ -64,18 +63,14 @@ def sides(net, height, width):
 
 
 def test_the_maps_are_torchvisions(peer, net):
-    maps, differences = [], []
-    peer, net = copy.deepcopy(peer), copy.deepcopy(net)  # their statistics change
-    for end in ENDS:
-        peer.get_submodule(end).register_forward_hook(lambda module, args, out: maps.append(out))
+    peer, net, differences = copy.deepcopy(peer), copy.deepcopy(net), []  # their statistics change
     x = image(107, 90, dtype=torch.float64)
     for training in (False, True):
-        maps.clear()
         with torch.no_grad():
-            outputs = net.train(training)(x)
-            peer.train(training)(x)
-        assert all(0.01 < m.std() < 1e3 for m in outputs)
-        differences += [(m - expected).abs().max().item() for m, expected in zip(outputs, maps, strict=True)]
+            maps = net.train(training)(x)
+        expected = features(peer.train(training), x)
+        assert all(0.01 < m.std() < 1e3 for m in maps)
+        differences += [(m - e).abs().max().item() for m, e in zip(maps, expected, strict=True)]
     state = net.state_dict()
     for key, value in peer.state_dict().items():
         torch.testing.assert_close(state[key], value, rtol=0, atol=1e-9, msg=key)
@@ -85,7 +80,14 @@ def test_the_maps_are_torchvisions(peer, net):
 
 def test_grids_of_299_pixels():
     net, grids = light(), []
-    grid_ends = ('Conv2d_1a_3x3', 'Conv2d_2a_3x3', 'Conv2d_2b_3x3', 'maxpool1', 'Conv2d_3b_1x1', *ENDS)
+    grid_ends = (
+        'Conv2d_1a_3x3',
+        'Conv2d_2a_3x3',
+        'Conv2d_2b_3x3',
+        'maxpool1',
+        'Conv2d_3b_1x1',
+        *INCEPTION_STAGES,
+    )
     for name in grid_ends:
         net.get_submodule(name).register_forward_hook(lambda module, args, out: grids.append(out.shape[2]))
     maps = sides(net, 299, 299)
@@ -163,7 +165,7 @@ def test_what_no_output_reads_is_not_built(out_indices):
     net = InceptionV3(padding='same', out_indices=out_indices)
     assert net.out_channels == tuple(CHANNELS[index] for index in indices)
     assert net.out_strides == tuple(4 * 2**index for index in indices)
-    assert list(net.children())[-1] is getattr(net, ENDS[indices[-1]])
+    assert list(net.children())[-1] is getattr(net, INCEPTION_STAGES[indices[-1]])
     loss_of(assert_declared_shapes(net, image(40, 33))).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
 
