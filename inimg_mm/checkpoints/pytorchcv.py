@@ -7,6 +7,8 @@ the norm that ends a PyramidNet's block are called depends on the family, which 
 import re
 from collections.abc import Callable
 
+from inimg_mm.errors import UsageError
+
 Rules = tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
 UNIT = r'^features\.stage(\d+)\.unit(\d+)\.'
 BLOCK = r'^layer(\d+)\.(\d+)\.'
@@ -36,11 +38,11 @@ def from_native(names: set[str]) -> Rules:
     """Rules from the names of one of our nets to its, the classifier's aside.
 
     Raises:
-        ValueError: If the net pools before the convolutions of its pre-activation shortcuts.
+        UsageError: If the net pools before the convolutions of its pre-activation shortcuts.
     """
     projections = {name for name in names if '.downsample.' in name}
     if projections and not any('.downsample.0.' in name for name in projections):
-        raise ValueError(f'pytorchcv has no place for {min(projections)}, a convolution after a pool')
+        raise UsageError(f'pytorchcv has no place for {min(projections)}, a convolution after a pool')
     convs = [match for name in names if (match := re.match(rf'{BLOCK}conv(\d)\.', name))]
     last = max((int(conv[3]) for conv in convs), default=3)
     ends_in_norm = any(re.match(rf'{BLOCK}bn{last + 1}\.', name) for name in names)

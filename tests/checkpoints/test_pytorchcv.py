@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from conftest import image, randomise
 
+from helpers.nets import image, randomise
 from inimg_mm.checkpoints import Pretrained, detect, from_native, to_native
 from inimg_mm.registry import MODELS
 
