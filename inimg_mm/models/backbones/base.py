@@ -10,10 +10,8 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from inimg_mm.host_facts import HOSTS
 from inimg_mm.models.checks import is_integer
-
-LAST_STAGE_ALONE = ('mmpretrain', 'mmpose')
-"""Hosts whose own ResNet returns the map of its last stage unless asked for others."""
 
 
 class Backbone(BaseModule):
@@ -51,7 +49,7 @@ class Backbone(BaseModule):
     ) -> None:
         super().__init__(_checked_loading(init_cfg))
         if out_indices is None:
-            out_indices = range(num_stages)[-1:] if _host() in LAST_STAGE_ALONE else range(num_stages)
+            out_indices = range(num_stages)[-1 if _host_returns_last_map() else 0 :]
         indices = tuple(out_indices) if isinstance(out_indices, Sequence) else (out_indices,)
         if not indices or not all(is_integer(i) and i in range(num_stages) for i in indices):
             raise ValueError(
@@ -78,6 +76,10 @@ class Backbone(BaseModule):
     @abstractmethod
     def stem_modules(self) -> list[nn.Module]:
         """The stem's modules with parameters, for freezing."""
+
+    def stage_modules(self, stage: int) -> list[nn.Module]:
+        """The modules of a stage, for freezing; none where it is not built."""
+        return [getattr(self, name) for name in self.stage_names[stage : stage + 1]]
 
     @property
     def depth_to_build(self) -> int:
@@ -172,10 +174,10 @@ class Backbone(BaseModule):
         return 1 + sum(blocks[: self.stage_names.index(name)]) + int(rest.split('.')[0]), num_layers
 
 
-def _host() -> str | None:
-    """The host whose config is being built, None where there is none."""
+def _host_returns_last_map() -> bool:
+    """What is the habit of the host whose config is being built; False where there is none."""
     scope = DefaultScope.get_current_instance()
-    return scope and scope.scope_name
+    return bool(scope and scope.scope_name in HOSTS and HOSTS[scope.scope_name].returns_last_map)
 
 
 def starting_point(
