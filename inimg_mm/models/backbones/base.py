@@ -77,10 +77,6 @@ class Backbone(BaseModule):
     def stem_modules(self) -> list[nn.Module]:
         """The stem's modules with parameters, for freezing."""
 
-    def stage_modules(self, stage: int) -> list[nn.Module]:
-        """The modules of a stage, for freezing; none where it is not built."""
-        return [getattr(self, name) for name in self.stage_names[stage : stage + 1]]
-
     @property
     def depth_to_build(self) -> int:
         """How many stages ``out_indices`` reads."""

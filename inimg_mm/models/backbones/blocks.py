@@ -11,10 +11,10 @@ from mmcv.cnn.bricks import DropPath
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from inimg_mm.models.attention import Gate, recalibrated_add
-from inimg_mm.models.checks import layer_config
+from inimg_mm.models.attention import AFTER_3X3, IDENTITY, POST, PRE, STANDARD, Gate, recalibrated_add
 
 from .recomputing import checkpointed
+from .stages import spatial_conv_cfg
 from .tails import gated_in_one, is_gated_in_one, sum_in_place
 
 PLAIN_WIDTH = 64
@@ -38,6 +38,7 @@ class BlockOptions:
         zero_init_residual: Start the block as an identity.
         with_cp: Recompute the block in the backward pass to save memory.
         drop_path_rate: Probability of dropping the residual of a sample.
+        gate_position: Where the gate stands, one of the block's ``gate_positions``.
     """
 
     stride: int = 1
@@ -51,6 +52,7 @@ class BlockOptions:
     zero_init_residual: bool = True
     with_cp: bool = False
     drop_path_rate: float = 0.0
+    gate_position: str = STANDARD
 
     def conv1x1(self, in_channels: int, channels: int, stride: int = 1) -> nn.Module:
         """A 1x1 convolution without bias."""
@@ -115,6 +117,7 @@ class ResidualBlock(BaseModule):
 
     ``out = activate(shortcut + gate(residual, shortcut) * drop_path(residual))``
 
+    A gate in another place than the standard one weighs what is there instead, see :data:`.STANDARD`.
     A subclass implements :meth:`branch` and :attr:`last_affine`.
 
     Args:
@@ -125,6 +128,8 @@ class ResidualBlock(BaseModule):
 
     expansion: ClassVar[int] = 1
     """Channels of the output over the block's planes."""
+    gate_positions: ClassVar[tuple[str, ...]] = (STANDARD, PRE, POST, IDENTITY)
+    """Where its gate can stand."""
 
     def __init__(
         self, options: BlockOptions, downsample: nn.Module | None = None, gate: Gate | None = None
@@ -133,16 +138,32 @@ class ResidualBlock(BaseModule):
         self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
         self.gate_name = None if gate is None else gate.attribute
+        self.gate_position = options.gate_position
         if gate is not None:
             self.add_module(gate.attribute, gate)
         rate = options.drop_path_rate
         self.drop_path = DropPath(rate) if rate > 0 else nn.Identity()
         self.with_cp = options.with_cp
 
+    @classmethod
+    def gated_channels(cls, in_channels: int, planes: int, options: BlockOptions) -> int:
+        """Channels of the maps that the gate of such a block weighs."""
+        elsewhere = {PRE: in_channels, AFTER_3X3: branch_width(planes, options.base_width, options.groups)}
+        return elsewhere.get(options.gate_position, planes * cls.expansion)
+
     @property
     def gate_module(self) -> Gate | None:
-        """The block's gate, under whichever name it is held."""
-        return self._modules[self.gate_name] if self.gate_name else None
+        """The gate on the residual just before the sum, under whichever name it is held."""
+        return self.gate_at(STANDARD)
+
+    def gate_at(self, position: str) -> Gate | None:
+        """The block's gate if it stands at ``position``."""
+        return self._modules[self.gate_name] if self.gate_name and self.gate_position == position else None
+
+    def weighed_at(self, position: str, x: Tensor) -> Tensor:
+        """``x`` as it goes on from ``position``: weighed where the gate stands there."""
+        gate = self.gate_at(position)
+        return x if gate is None else x * gate(x)
 
     @property
     @abstractmethod
@@ -156,7 +177,7 @@ class ResidualBlock(BaseModule):
     def paths(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Shortcut and residual of the input ``x``, each (N, C, H, W)."""
         shortcut = x if self.downsample is None else self.downsample(x)
-        return shortcut, self.branch(x)
+        return self.weighed_at(IDENTITY, shortcut), self.branch(self.weighed_at(PRE, x))
 
     def activate(self, x: Tensor) -> Tensor:
         """What follows the add."""
@@ -164,7 +185,7 @@ class ResidualBlock(BaseModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C_in, H, W) to (N, C_out, H / stride, W / stride)."""
-        return self.run(lambda x: self.join(*self.paths(x)), x)
+        return self.run(lambda x: self.weighed_at(POST, self.join(*self.paths(x))), x)
 
     def run(self, function: Callable[[Tensor], Any], x: Tensor) -> Any:
         """``function(x)``, recomputed in the backward pass where ``with_cp`` asks for it."""
@@ -181,6 +202,10 @@ class ResidualBlock(BaseModule):
             return self.activate(sum_in_place(shortcut, residual, self.last_affine))
         return self.activate(recalibrated_add(shortcut, residual, gate, self.drop_path))
 
+    def extra_repr(self) -> str:
+        """Where the gate stands, unless in its standard place."""
+        return f'gate_position={self.gate_position!r}' if self.gate_position != STANDARD else ''
+
     def add_norm(self, norm_cfg: dict[str, Any], channels: int, postfix: int | str) -> str:
         """Add a norm under the name that mmcv gives it ('bn1' for BN and 1); returns the name."""
         name, norm = build_norm_layer(norm_cfg, channels, postfix=postfix)
@@ -196,8 +221,17 @@ class ResidualBlock(BaseModule):
 
         One that does not learn (``norm_cfg=dict(type='BN', requires_grad=False)``) keeps its start: it would
         leave the residual at zero for ever.
+
+        Raises:
+            ValueError: If that layer is several, which would all be zero and never learn.
         """
-        if any(parameter.requires_grad for parameter in getattr(self, name).parameters()):
+        layer = getattr(self, name)
+        if not hasattr(layer, 'weight'):
+            raise ValueError(
+                f'zero_init_residual=True: {type(layer).__name__} ends the branch, and is several layers; '
+                'zero_init_residual=False'
+            )
+        if any(parameter.requires_grad for parameter in layer.parameters()):
             self.init_cfg = dict(type='Constant', val=0, override=dict(name=name))
 
 
@@ -242,6 +276,7 @@ class ConvNormBlock(ResidualBlock):
         """See :meth:`ResidualBlock.branch`."""
         for number in range(1, self.depth):
             x = self.relu(self.norm(number)(getattr(self, f'conv{number}')(x)))
+        x = self.weighed_at(AFTER_3X3, x)
         return self.last_affine(getattr(self, f'conv{self.depth}')(x))
 
 
@@ -255,25 +290,5 @@ class Bottleneck(ConvNormBlock):
     """1x1, 3x3, 1x1 convolutions (ResNet-50 and deeper, ResNeXt), see :func:`bottleneck_convolutions`."""
 
     expansion = 4
+    gate_positions = (*ConvNormBlock.gate_positions, AFTER_3X3)
     convolutions = staticmethod(bottleneck_convolutions)
-
-
-def spatial_conv_cfg(
-    conv_cfg: dict[str, Any] | None, dcn: dict[str, Any] | None, stride: int
-) -> dict[str, Any] | None:
-    """Config of a block's 3x3 convolution: the deformable one where ``dcn`` asks for it.
-
-    Raises:
-        ImportError: If mmcv was built without its ops.
-    """
-    if dcn is None:
-        return conv_cfg
-    try:
-        import mmcv.ops  # noqa: F401  registers DCN and DCNv2
-    except ImportError as error:
-        raise ImportError(f'dcn={dcn!r} needs mmcv with its compiled ops (mmcv._ext): {error}') from error
-    layer_config('dcn', dcn, "dict(type='DCNv2', deform_groups=1)")
-    options = dict(dcn)
-    if options.pop('fallback_on_stride', False) and stride != 1:
-        return conv_cfg
-    return options

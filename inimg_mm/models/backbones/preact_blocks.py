@@ -7,6 +7,8 @@ from mmcv.cnn import build_norm_layer
 from mmengine.model import BaseModule, Sequential
 from torch import Tensor, nn
 
+from inimg_mm.models.attention import STANDARD
+
 from .blocks import BlockOptions, ResidualBlock, basic_convolutions, bottleneck_convolutions
 
 
@@ -25,6 +27,7 @@ class NormConvBlock(ResidualBlock):
 
     begins_with_relu: ClassVar[bool] = True
     """Whether a ReLU follows the first norm."""
+    gate_positions = (STANDARD,)
     ends_in_norm: ClassVar[bool] = False
     """Whether one more norm follows the last convolution."""
 
