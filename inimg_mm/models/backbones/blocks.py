@@ -15,6 +15,7 @@ from inimg_mm.models.attention import Gate, recalibrated_add
 from inimg_mm.models.checks import layer_config
 
 from .recomputing import checkpointed
+from .tails import gated_in_one, is_gated_in_one, sum_in_place
 
 PLAIN_WIDTH = 64
 """The ``base_width`` of a block that is as wide as its planes."""
@@ -173,7 +174,12 @@ class ResidualBlock(BaseModule):
 
     def join(self, shortcut: Tensor, residual: Tensor) -> Tensor:
         """The output of the block from its two paths, each (N, C, H, W)."""
-        return self.activate(recalibrated_add(shortcut, residual, self.gate_module, self.drop_path))
+        gate, rectified = self.gate_module, type(self).activate is ResidualBlock.activate
+        if gate and rectified and is_gated_in_one(shortcut, residual, gate, self.drop_path, self.relu):
+            return gated_in_one(shortcut, residual, gate, self.drop_path)
+        if gate is None and type(self.drop_path) is nn.Identity:
+            return self.activate(sum_in_place(shortcut, residual, self.last_affine))
+        return self.activate(recalibrated_add(shortcut, residual, gate, self.drop_path))
 
     def add_norm(self, norm_cfg: dict[str, Any], channels: int, postfix: int | str) -> str:
         """Add a norm under the name that mmcv gives it ('bn1' for BN and 1); returns the name."""
