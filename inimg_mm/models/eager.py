@@ -34,6 +34,13 @@ def is_eager(*tensors: Tensor | None) -> bool:
     )
 
 
+def is_autocast_on_cpu() -> bool:
+    """Whether operations on a CPU choose their precision by themselves."""
+    if hasattr(torch, 'get_autocast_dtype'):
+        return torch.is_autocast_enabled('cpu')
+    return torch.is_autocast_cpu_enabled()  # before torch 2.4
+
+
 def is_untouched(*modules: nn.Module) -> bool:
     """Whether nothing but their own ``forward`` sees or changes what these modules compute.
 

@@ -33,6 +33,7 @@ def is_gated_in_one(
     """
     return (
         isinstance(gate, Gate)
+        and is_eager(shortcut, residual)
         and type(gate).forward is Gate.forward
         and type(relu) is nn.ReLU
         and type(drop_path) in (DropPath, nn.Identity)
@@ -40,7 +41,6 @@ def is_gated_in_one(
         and residual.dtype == shortcut.dtype
         and residual.shape == shortcut.shape
         and residual.numel() > 0
-        and is_eager(shortcut, residual)
         and is_untouched(gate, drop_path, relu)
     )
 
@@ -70,10 +70,10 @@ def sum_in_place(shortcut: Tensor, residual: Tensor, last: nn.Module) -> Tensor:
     """
     if (
         isinstance(last, _BatchNorm)
+        and is_eager(shortcut, residual)
         and residual.dtype == shortcut.dtype
         and residual is not shortcut
         and not residual.is_leaf
-        and is_eager(shortcut, residual)
         and is_untouched(last)
     ):
         return residual.add_(shortcut)
@@ -133,7 +133,7 @@ class _Tail(Function):
 
 
 def _sums_of_products(a: Tensor, b: Tensor) -> Tensor:
-    """``(a * b).sum((2, 3), keepdim=True)``, a few rows or samples at a time: a product that fits the cache."""
+    """``(a * b).sum((2, 3), keepdim=True)``, a few rows or samples at a time, so that it stays cached."""
     by_rows = a.is_contiguous(memory_format=torch.channels_last)
     dim = 2 if by_rows else 0
     step = max(CACHED_VALUES * a.shape[dim] // a.numel(), 1)
