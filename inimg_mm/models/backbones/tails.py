@@ -24,7 +24,7 @@ CACHED_VALUES = 2**18
 
 
 def is_gated_in_one(
-    shortcut: Tensor, residual: Tensor, gate: nn.Module | None, drop_path: nn.Module, relu: nn.Module
+    shortcut: Tensor, residual: Tensor, gate: nn.Module, drop_path: nn.Module, relu: nn.Module
 ) -> bool:
     """Whether :func:`gated_in_one` may stand for the template's formula: nobody looks at a part of it.
 
@@ -73,7 +73,7 @@ def sum_in_place(shortcut: Tensor, residual: Tensor, last: nn.Module) -> Tensor:
         and is_eager(shortcut, residual)
         and residual.dtype == shortcut.dtype
         and residual is not shortcut
-        and not residual.is_leaf
+        and not (residual.is_leaf and residual.requires_grad)
         and is_untouched(last)
     ):
         return residual.add_(shortcut)
@@ -103,12 +103,9 @@ class _Means(Function):
         *means, q, g = grads
         pixels = ctx.shape[2] * ctx.shape[3]
         of_residual, of_shortcut = (_over(pixels, mean) for mean in (*means, None)[:2])
-        if q is None:  # either what is behind needs no gradient, or the tail has sent its own
-            return (
-                *(None if k is None else k.expand(ctx.shape) for k in (of_residual, of_shortcut)),
-                None,
-                None,
-            )
+        if q is None or g is None:  # the tail has sent its own gradients, or the streams need none
+            constants = [None if k is None else k.expand(ctx.shape) for k in (of_residual, of_shortcut)]
+            return *constants, None, None
         residual = q * g if of_residual is None else torch.addcmul(of_residual.to(q.dtype), q, g)
         return residual, q if of_shortcut is None else q.add_(of_shortcut), None, None
 
