@@ -125,6 +125,8 @@ class ResidualBlock(BaseModule):
 
     expansion: ClassVar[int] = 1
     """Channels of the output over the block's planes."""
+    rectified: ClassVar[bool] = True
+    """Whether a ReLU follows the add."""
 
     def __init__(
         self, options: BlockOptions, downsample: nn.Module | None = None, gate: Gate | None = None
@@ -160,7 +162,7 @@ class ResidualBlock(BaseModule):
 
     def activate(self, x: Tensor) -> Tensor:
         """What follows the add."""
-        return self.relu(x)
+        return self.relu(x) if self.rectified else x
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C_in, H, W) to (N, C_out, H / stride, W / stride)."""
@@ -174,9 +176,10 @@ class ResidualBlock(BaseModule):
 
     def join(self, shortcut: Tensor, residual: Tensor) -> Tensor:
         """The output of the block from its two paths, each (N, C, H, W)."""
-        gate, rectified = self.gate_module, type(self).activate is ResidualBlock.activate
-        if gate and rectified and is_gated_in_one(shortcut, residual, gate, self.drop_path, self.relu):
-            return gated_in_one(shortcut, residual, gate, self.drop_path)
+        gate = self.gate_module
+        parts = (self.drop_path, self.relu) if self.rectified else (self.drop_path,)
+        if gate and is_gated_in_one(shortcut, residual, gate, *parts):
+            return gated_in_one(shortcut, residual, gate, *parts)
         if gate is None and type(self.drop_path) is nn.Identity:
             return self.activate(sum_in_place(shortcut, residual, self.last_affine))
         return self.activate(recalibrated_add(shortcut, residual, gate, self.drop_path))
