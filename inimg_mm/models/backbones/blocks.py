@@ -160,10 +160,6 @@ class ResidualBlock(BaseModule):
         shortcut = x if self.downsample is None else self.downsample(x)
         return shortcut, self.branch(x)
 
-    def activate(self, x: Tensor) -> Tensor:
-        """What follows the add."""
-        return self.relu(x) if self.rectified else x
-
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C_in, H, W) to (N, C_out, H / stride, W / stride)."""
         return self.run(lambda x: self.join(*self.paths(x)), x)
@@ -178,11 +174,13 @@ class ResidualBlock(BaseModule):
         """The output of the block from its two paths, each (N, C, H, W)."""
         gate = self.gate_module
         parts = (self.drop_path, self.relu) if self.rectified else (self.drop_path,)
-        if gate and is_gated_in_one(shortcut, residual, gate, *parts):
+        if gate is not None and is_gated_in_one(shortcut, residual, gate, *parts):
             return gated_in_one(shortcut, residual, gate, *parts)
         if gate is None and type(self.drop_path) is nn.Identity:
-            return self.activate(sum_in_place(shortcut, residual, self.last_affine))
-        return self.activate(recalibrated_add(shortcut, residual, gate, self.drop_path))
+            out = sum_in_place(shortcut, residual, self.last_affine)
+        else:
+            out = recalibrated_add(shortcut, residual, gate, self.drop_path)
+        return self.relu(out) if self.rectified else out
 
     def add_norm(self, norm_cfg: dict[str, Any], channels: int, postfix: int | str) -> str:
         """Add a norm under the name that mmcv gives it ('bn1' for BN and 1); returns the name."""
