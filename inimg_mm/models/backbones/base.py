@@ -3,7 +3,7 @@
 import inspect
 import re
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mmengine.model import BaseModule
 from mmengine.registry import DefaultScope
@@ -65,6 +65,7 @@ class Backbone(BaseModule):
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
         self.stage_names: list[str] = []
+        self._stage_parts: list[tuple[str, ...]] = []
         self._stage_channels: list[int] = []
         self._stage_strides: list[int] = []
 
@@ -76,28 +77,31 @@ class Backbone(BaseModule):
     def stem_modules(self) -> list[nn.Module]:
         """The stem's modules with parameters, for freezing."""
 
-    def stage_modules(self, stage: int) -> list[nn.Module]:
-        """The modules of a stage, for freezing; none where it is not built."""
-        return [getattr(self, name) for name in self.stage_names[stage : stage + 1]]
-
     @property
     def depth_to_build(self) -> int:
         """How many stages ``out_indices`` reads."""
         return self.out_indices[-1] + 1
 
-    def add_stage(self, stage: nn.Module, channels: int, stride: int) -> None:
+    def add_stage(self, stage: nn.Module | Mapping[str, nn.Module], channels: int, stride: int) -> None:
         """Add the next stage.
 
         Args:
-            stage: The module.
+            stage: The module; or several that run in order, by the names that the backbone gives them.
+                The last one's name is the stage's.
             channels: Channels of its output.
             stride: Stride of its output relative to the image.
         """
-        name = f'layer{len(self.stage_names) + 1}'
-        self.add_module(name, stage)
+        parts = {f'layer{len(self.stage_names) + 1}': stage} if isinstance(stage, nn.Module) else stage
+        for name, module in parts.items():
+            self.add_module(name, module)
         self.stage_names.append(name)
+        self._stage_parts.append(tuple(parts))
         self._stage_channels.append(channels)
         self._stage_strides.append(stride)
+
+    def stage_modules(self, stage: int) -> list[nn.Module]:
+        """The modules of a stage, for freezing; none where it is not built."""
+        return [getattr(self, name) for names in self._stage_parts[stage : stage + 1] for name in names]
 
     @property
     def out_channels(self) -> tuple[int, ...]:
@@ -120,8 +124,9 @@ class Backbone(BaseModule):
         """
         x = self.stem(x)
         outputs = []
-        for index, name in enumerate(self.stage_names):
-            x = getattr(self, name)(x)
+        for index, names in enumerate(self._stage_parts):
+            for name in names:
+                x = getattr(self, name)(x)
             if index in self.out_indices:
                 outputs.append(x)
         return tuple(outputs)
