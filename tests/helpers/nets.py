@@ -24,6 +24,12 @@ def tiny(name, **overrides):
     return zoo.build(name, **{'base_channels': channels, 'stem_channels': 16, **overrides})
 
 
+def weightless(family, **options):
+    """A net of shapes alone, without memory behind its weights."""
+    with torch.device('meta'):
+        return family(**options)
+
+
 def randomise(net, seed=0):
     """Fill every parameter and batch-norm statistic, so that maps stay near one in depth; return the net."""
     generator = torch.Generator().manual_seed(seed)
