@@ -90,6 +90,42 @@ def read_config(args: argparse.Namespace) -> Config:
     )
 
 
+def add_models(parser: argparse.ArgumentParser, name: str = 'models') -> None:
+    """Add configs with their checkpoints, and what they are read with; see :func:`read_models`."""
+    models = parser.add_argument(
+        name,
+        nargs='+',
+        metavar='CONFIG CHECKPOINT',
+        help='configs, each followed by its checkpoint (file or URL)',
+    )
+    models.required = True
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=KeyValues,
+        metavar='KEY=VALUE',
+        help='override settings of all configs',
+    )
+    parser.add_argument(
+        '--trust',
+        action='store_true',
+        help='read a checkpoint even if that runs code which its author put in it',
+    )
+
+
+def read_models(args: argparse.Namespace) -> list[tuple[Config, str]]:
+    """Load the configs that the arguments of :func:`add_models` name, each with its checkpoint's address.
+
+    Raises:
+        UsageError: If a checkpoint is missing, and see :func:`.load_config`.
+    """
+    words = args.models
+    if len(words) % 2:
+        raise UsageError(f'each config is followed by its checkpoint, and {words[-1]} stands alone')
+    pairs = zip(words[::2], words[1::2], strict=True)
+    return [(load_config(config, args.cfg_options), checkpoint) for config, checkpoint in pairs]
+
+
 @contextmanager
 def mistakes_in_one_line() -> Iterator[None]:
     """Print a user's mistake as one line and exit with status 2; a bug keeps its traceback.
