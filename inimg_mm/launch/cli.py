@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, DictAction
@@ -124,6 +125,16 @@ def read_models(args: argparse.Namespace) -> list[tuple[Config, str]]:
         raise UsageError(f'each config is followed by its checkpoint, and {words[-1]} stands alone')
     pairs = zip(words[::2], words[1::2], strict=True)
     return [(load_config(config, args.cfg_options), checkpoint) for config, checkpoint in pairs]
+
+
+def names_of(models: Sequence[tuple[Config, str]]) -> list[str]:
+    """What plots call models: the name of the config, with the checkpoint's where a config comes twice."""
+    stems = [Path(cfg.filename).stem for cfg, _ in models]
+    names = [
+        stem if stems.count(stem) == 1 else f'{stem} ({Path(checkpoint).stem})'
+        for stem, (_, checkpoint) in zip(stems, models, strict=True)
+    ]
+    return [name if names.count(name) == 1 else f'{name} #{number}' for number, name in enumerate(names, 1)]
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.registry import DATASETS, FUNCTIONS, init_default_scope
 from PIL import Image, ImageDraw
 
 from inimg_mm.data_files.checks import check_data
@@ -16,6 +15,8 @@ from inimg_mm.drawing import Instance, draw, font
 from inimg_mm.errors import UsageError
 from inimg_mm.hosts import HOSTS, Host
 from inimg_mm.inference.weights import load_model
+
+from .samples import TestSet
 
 GAP = 10  # pixels between pairs
 HEADER = 34  # pixels
@@ -58,19 +59,18 @@ def contact_sheet(
     if scope not in drawn:
         raise UsageError(f'contact sheets are drawn for {", ".join(drawn)}, and not for {scope!r}')
     host = HOSTS[scope]
-    check_data(cfg, ['test_dataloader'])
+    check_data(cfg, ['test_dataloader'])  # before the checkpoint is read
     if min(num_images, height) < 1:
         raise UsageError(f'num_images and height must be at least 1, got {num_images} and {height}')
     model = load_model(cfg, checkpoint, trust)
-    init_default_scope(scope)
-    dataset = DATASETS.build(cfg.test_dataloader.dataset)
-    collate = FUNCTIONS.get(cfg.test_dataloader.get('collate_fn', dict(type='pseudo_collate'))['type'])
+    tests = TestSet(cfg)
+    dataset = tests.dataset
     groups = _samples_by_image(dataset)
     chosen = np.linspace(0, len(groups) - 1, min(num_images, len(groups))).round().astype(int)
     pairs = []
     for group in (groups[index] for index in chosen):
         with torch.no_grad():
-            outputs = model.test_step(collate([dataset[index] for index in group]))
+            outputs = model.test_step(tests.batch(group))
         picture = Image.open(dataset.get_data_info(group[0])['img_path']).convert('RGB')
         width = round(height * min(max(picture.width / picture.height, 0.5), 2))
         links = dataset.metainfo.get('skeleton_links', ())
