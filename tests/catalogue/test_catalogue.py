@@ -262,8 +262,8 @@ def read_index(path):
 def test_model_index():
     models = read_index(ROOT / 'configs' / 'model-index.yml')
     assert len(models) == len(catalogue.entries())
-    model = models['scnet50_8xb32_in1k']
-    assert model.config == 'configs/imagenet/scnet50_8xb32_in1k.py'
+    model = models['scnet50_4xb64_in1k']
+    assert model.config == 'configs/imagenet/scnet50_4xb64_in1k.py'
     assert model.metadata.parameters == 25_564_584
     assert model.weights.endswith('scnet50-dc6a7e87.pth')
     assert 'Self-Calibrated' in model.paper['Title']

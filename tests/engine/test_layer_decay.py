@@ -44,7 +44,7 @@ def groups(net, cfg):
 
 def layers(backbone):
     """Names of what each layer holds, from the image on; the last is what is not the backbone."""
-    parts = [f'backbone.{name}.' for name, part in backbone.named_children() if any(part.parameters())]
+    parts = [f'backbone.{name}.' for name, part in backbone.named_children() if list(part.parameters())]
     stages = tuple(f'backbone.{name}.' for name in backbone.stage_names)
     if 'Mixed_5d' in backbone.stage_names:  # Inception-v3
         stem = [name for name in parts if name.startswith(('backbone.Conv2d_1', 'backbone.Conv2d_2'))]
