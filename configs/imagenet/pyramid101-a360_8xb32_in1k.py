@@ -3,5 +3,5 @@
 _base_ = 'mmpretrain::resnet/resnet50_8xb32_in1k.py'
 model = dict(
     backbone=dict(_delete_=True, type='inimg_mm.PyramidNet', depth=101, alpha=360, out_indices=(3,)),
-    head=dict(in_channels=1504),
+    head=dict(in_channels=1696),
 )
