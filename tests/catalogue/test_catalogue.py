@@ -86,10 +86,8 @@ def test_nothing_found(arguments, capsys):
     assert err.startswith('error: ')
     assert len(err.splitlines()) == 1
     assert NAME in err
-    assert (
-        'the tasks are cifar, coco_detection, coco_instance, coco_keypoint, demo, imagenet, svhn, voc_semantic'
-        in err
-    )
+    tasks = 'cifar, coco_detection, coco_instance, coco_keypoint, demo, imagenet, svhn, voc_semantic'
+    assert f'the tasks are {tasks}' in err
 
 
 def test_help_without_a_command(capsys):

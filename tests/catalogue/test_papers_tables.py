@@ -1,4 +1,4 @@
-"""The papers' tables in the READMEs: each row's options build the net whose size stands beside the paper's."""
+"""The papers' tables in the READMEs: each row builds the net whose size stands beside the paper's."""
 
 import argparse
 
