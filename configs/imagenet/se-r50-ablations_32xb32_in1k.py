@@ -14,3 +14,4 @@ model = dict(
         )
     )
 )
+paper_top1 = 77.72

@@ -130,7 +130,12 @@ def _schedule(cfg: Config) -> dict[str, int]:
 
 
 def _figures(cfg: Config, task: str, data: str) -> dict[str, float]:
-    """The papers' figures of the experiment that a config is, and of no other."""
+    """The papers' figures of the experiment that a config is, and of no other.
+
+    They are the zoo's, or the config's own ``paper_top1``, in %, where its recipe makes the figure.
+    """
+    if 'paper_top1' in cfg:
+        return {'Top 1 Accuracy (paper)': cfg.paper_top1}
     name = zoo_name(cfg.model.backbone)
     if name is None:
         return {}
