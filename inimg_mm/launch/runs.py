@@ -92,14 +92,13 @@ def _write_switches(
 def _checked(cfg: Config, trust: bool) -> str | None:
     """Look at what a training reads; returns the checkpoint that it starts or goes on from."""
     check_strategy(cfg)
+    start, resuming = starting_point(cfg, trust), bool(cfg.get('resume'))
+    if start and not (resuming and start.in_parts):  # which mmengine's strategy puts together
+        check_fit(cfg, start, heads=resuming)
+    named, start = start and start.source, None  # let go before the next is read
     check_data(cfg, ('train_dataloader', 'val_dataloader'))
     check_pretrained(cfg, trust)
-    start, resuming = starting_point(cfg, trust), bool(cfg.get('resume'))
-    if start is None:
-        return None
-    if not (resuming and start.in_parts):  # which mmengine's strategy puts together
-        check_fit(cfg, start, heads=resuming)
-    return start.source
+    return named
 
 
 def evaluate(
