@@ -95,10 +95,11 @@ def _checked(cfg: Config, trust: bool) -> str | None:
     start, resuming = starting_point(cfg, trust), bool(cfg.get('resume'))
     if start and not (resuming and start.in_parts):  # which mmengine's strategy puts together
         check_fit(cfg, start, heads=resuming)
-    named, start = start and start.source, None  # let go before the next is read
+    source = start.source if start else None
+    del start  # before the next one is read
     check_data(cfg, ('train_dataloader', 'val_dataloader'))
     check_pretrained(cfg, trust)
-    return named
+    return source
 
 
 def evaluate(
