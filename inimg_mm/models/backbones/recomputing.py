@@ -4,13 +4,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-is_compiling: Callable[[], bool] = getattr(torch.compiler, 'is_compiling', lambda: False)
-"""torch's, which 2.1 does not have."""
+from inimg_mm.models.eager import is_compiling
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from typing import Any, ClassVar
 
-import torch
 from mmcv.cnn import build_norm_layer
 from mmengine.model import Sequential
 from torch import Tensor, nn
@@ -11,6 +10,7 @@ from inimg_mm.registry import MODELS
 
 from .blocks import BlockOptions, ResidualBlock, branch_width
 from .resnet import ResNet
+from .sc_operations import rectified_together, two_projections
 from .scconv import SCConv
 
 
@@ -88,12 +88,10 @@ class SCBottleneck(ResidualBlock):
 
     def branch(self, x: Tensor) -> Tensor:
         """See :meth:`.ResidualBlock.branch`."""
-        a = self.relu(self.norm('1_a')(self.conv1_a(x)))
-        a = self.relu(self.k1(a))
-        b = self.relu(self.norm('1_b')(self.conv1_b(x)))
-        b = self.relu(self.scconv(b))
-        x = torch.cat([self.avd_layer(a), self.avd_layer(b)], dim=1)
-        return self.last_affine(self.conv3(x))
+        a, b = two_projections(x, self.conv1_a, self.conv1_b)
+        a = self.k1(self.relu(self.norm('1_a')(a)))
+        b = self.scconv(self.relu(self.norm('1_b')(b)))
+        return self.last_affine(self.conv3(rectified_together(a, b, self.relu, self.avd_layer)))
 
 
 @MODELS.register_module()
