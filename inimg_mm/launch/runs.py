@@ -92,14 +92,14 @@ def _write_switches(
 def _checked(cfg: Config, trust: bool) -> str | None:
     """Look at what a training reads; returns the checkpoint that it starts or goes on from."""
     check_strategy(cfg)
+    start, resuming = starting_point(cfg, trust), bool(cfg.get('resume'))
+    if start and not (resuming and start.in_parts):  # which mmengine's strategy puts together
+        check_fit(cfg, start, heads=resuming)
+    source = start.source if start else None
+    del start  # before the next one is read
     check_data(cfg, ('train_dataloader', 'val_dataloader'))
     check_pretrained(cfg, trust)
-    start, resuming = starting_point(cfg, trust), bool(cfg.get('resume'))
-    if start is None:
-        return None
-    if not (resuming and start.in_parts):  # which mmengine's strategy puts together
-        check_fit(cfg, start, heads=resuming)
-    return start.source
+    return source
 
 
 def evaluate(

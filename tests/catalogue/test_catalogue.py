@@ -105,7 +105,7 @@ def test_names():
 
 
 def test_no_configs(monkeypatch, tmp_path):
-    monkeypatch.setattr(catalogue, 'PACKAGE', tmp_path / 'inimg_mm')
+    monkeypatch.setattr('inimg_mm.catalogue.index.PACKAGE', tmp_path / 'inimg_mm')
     with pytest.raises(catalogue.CatalogueError, match='has no configs'):
         catalogue.home()
 
@@ -352,4 +352,4 @@ def test_source_distribution_can_be_built_from(sources, tmp_path):
     with tarfile.open(file) as archive:
         names = {name.partition('/')[2] for name in archive.getnames()}
     assert set(carried(sources)) <= names
-    assert {'setup.py', 'pyproject.toml', 'README.md', 'LICENSE', 'inimg_mm/zoo.py'} <= names
+    assert {'setup.py', 'pyproject.toml', 'README.md', 'LICENSE', 'inimg_mm/zoo/models.py'} <= names
