@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import mmengine.registry
 import torch
 import yaml
+from mmengine import registry
 from mmengine.config import Config
-from mmengine.registry import DefaultScope, Registry
-from mmengine.runner import Runner
+from mmengine.optim import OptimWrapper
+from mmengine.registry import DefaultScope
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
+from torch.utils.data import DataLoader
 
 from inimg_mm.catalogue.model_complexity import measure_config
 from inimg_mm.data_files.checks import check_data
@@ -33,6 +35,28 @@ KEYS = {
     'metric': 'what is plotted and compared, e.g. accuracy/top1; default: the first that is known',
 }
 """What a grid's file can say."""
+
+REGISTRIES = (
+    registry.MODELS,
+    registry.DATASETS,
+    registry.TRANSFORMS,
+    registry.OPTIMIZERS,
+    registry.OPTIM_WRAPPERS,
+    registry.PARAM_SCHEDULERS,
+    registry.HOOKS,
+    registry.METRICS,
+    registry.DATA_SAMPLERS,
+)
+"""Where the types of a config are looked up."""
+UNNAMED = {
+    'optim_wrapper': (OptimWrapper,),
+    'train_cfg': (EpochBasedTrainLoop, IterBasedTrainLoop),
+    **dict.fromkeys(('train_dataloader', 'val_dataloader', 'test_dataloader'), (DataLoader,)),
+    'randomness': (Runner.set_randomness,),
+}
+"""What places of a config build that name no type."""
+CONSTRUCTORS = {'optim_wrapper': {'constructor', 'paramwise_cfg'}}
+"""What is read at a place before it is built."""
 
 
 @dataclass
@@ -176,8 +200,9 @@ def set_value(cfg: Config, key: str, value: Any, cell: str) -> None:
         if not _has(node, part):
             raise _no_key(cell, key, '.'.join(path[:depth]), part, node)
         node = node[int(part)] if isinstance(node, list | tuple) else node[part]
-    if not _has(node, last) and not _takes(node, last, cfg):
-        raise _no_key(cell, key, '.'.join(path), last, node)
+    place = '.'.join(path)
+    if not _has(node, last) and not _takes(node, last, place, cfg):
+        raise _no_key(cell, key, place, last, node)
     node[int(last) if isinstance(node, list) else last] = copy.deepcopy(value)
 
 
@@ -187,25 +212,26 @@ def _has(node: Any, part: str) -> bool:
     return isinstance(node, Config | Mapping) and part in node
 
 
-def _takes(node: Any, name: str, cfg: Config) -> bool:
-    """Whether what a node of a config builds takes an argument of this name."""
+def _takes(node: Any, name: str, place: str, cfg: Config) -> bool:
+    """Whether what a place of a config builds takes an argument of this name."""
     if isinstance(node, Config):
-        return name in inspect.signature(Runner).parameters
-    if not isinstance(node, Mapping) or 'type' not in node:
+        return name in arguments_of(Runner)
+    if not isinstance(node, Mapping):
         return False
-    built = _class_of(node['type'], cfg)
-    return built is not None and name in arguments_of(built)
+    built = [_class_of(node['type'], cfg)] if 'type' in node else UNNAMED.get(place, ())
+    known = CONSTRUCTORS.get(place, set())
+    return name in known or any(name in arguments_of(each) for each in built if each is not None)
 
 
 def _class_of(kind: Any, cfg: Config) -> Any:
+    """What a config's type stands for; None where no host knows it."""
     if not isinstance(kind, str):
         return kind
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
-        for registry in vars(mmengine.registry).values():
-            if isinstance(registry, Registry) and registry.parent is None:
-                with registry.switch_scope_and_registry(None) as own:
-                    if (found := own.get(kind)) is not None:
-                        return found
+        for root in REGISTRIES:
+            with root.switch_scope_and_registry(None) as own:
+                if (found := own.get(kind)) is not None:
+                    return found
     return None
 
 

@@ -86,6 +86,13 @@ def test_a_value_takes_the_whole_place():
     assert cfg.test_dataloader.dataset.pipeline[1]['scale'] == 32
     set_value(cfg, 'resume', True, 'x')  # an argument of the runner
     assert cfg.resume is True
+    for key in (
+        'optim_wrapper.paramwise_cfg',
+        'optim_wrapper.accumulative_counts',
+        'train_dataloader.pin_memory',
+    ):
+        set_value(cfg, key, 1, 'x')
+    set_value(cfg, 'train_dataloader.dataset.extensions', ['png'], 'x')  # which the data set takes
 
 
 def test_arguments_that_a_class_hands_on_are_its_own():
