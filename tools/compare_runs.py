@@ -1,4 +1,4 @@
-"""Compare trainings of any host by their work folders: learning curves and last metrics, as far as they came."""
+"""Compare trainings of any host by their work folders: learning curves and last metrics so far."""
 
 import argparse
 import sys
