@@ -5,6 +5,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from inimg_mm import startup
+
+startup.begin()
+
 from mmengine.dist import is_main_process
 
 from inimg_mm.errors import UsageError
