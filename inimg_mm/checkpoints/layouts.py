@@ -8,9 +8,8 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from torch import Tensor
+from .reading import StateDict
 
-StateDict = dict[str, Tensor]
 Rules = tuple[tuple[str, str], ...]
 """(pattern, replacement) pairs; the first pattern that matches a name is applied to it."""
 

@@ -16,6 +16,7 @@ from inimg_mm.registry import WEIGHT_INITIALIZERS
 from . import layouts
 from .fitting import (
     COUNTERS,
+    ENOUGH,
     Fit,
     gate_names,
     holds_gates,
@@ -58,7 +59,7 @@ class Pretrained:
         self,
         checkpoint: str,
         source: str = 'auto',
-        min_loaded: float = 0.99,
+        min_loaded: float = ENOUGH,
         prefix: str | None = None,
         map_location: Any = None,
         warm_start: bool = False,

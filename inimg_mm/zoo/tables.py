@@ -7,7 +7,7 @@ from inimg_mm import zoo
 
 from .complexity import measure
 
-GATES = {
+GATE_SPECS = {
     'SE': dict(type='SE'),
     'CMPE-SE double FC': dict(type='CMPESE', view='double_fc'),
     'CMPE-SE 2x1 pair view': dict(type='CMPESE', view='pair_2x1'),
@@ -52,7 +52,7 @@ def gate_table() -> str:
         '| --- | ---: | ---: | ---: | ---: |',
         f'| none | {plain.params / 1e6:.3f} | | {plain.macs / 1e9:.3f} | |',
     ]
-    for name, attention in GATES.items():
+    for name, attention in GATE_SPECS.items():
         size = measure('resnet50', attention=attention)
         rows.append(
             f'| {name} | {size.params / 1e6:.3f} | {size.params / plain.params - 1:.2%} '

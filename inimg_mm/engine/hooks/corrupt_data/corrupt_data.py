@@ -9,10 +9,11 @@ from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop
 
 from inimg_mm.data_files.annotation_files import check_file, needed_by
+from inimg_mm.engine.hooks.wrapped_datasets import with_wrapped
 from inimg_mm.errors import UsageError
 from inimg_mm.registry import HOOKS
 
-from .guarded_loading import guard, with_wrapped
+from .guarded_loading import guard
 from .skipped_files import SkippedFiles
 
 LIST = 'skipped_data.txt'
