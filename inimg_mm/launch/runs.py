@@ -14,10 +14,12 @@ from inimg_mm.checkpoints.reading import open_checkpoint
 from inimg_mm.data_files.checks import check_annotations, check_data
 from inimg_mm.files import check_folder
 from inimg_mm.hosts import HOSTS
+from inimg_mm.registry import unknown_types_named
 
 from .added_hooks import draw_to, name_corrupt_data, resume_exactly, save_predictions_to, save_safely
 from .compiling import use_compiler
 from .distributed import join, without_shards
+from .errors_first import errors_first
 from .mixed_precision import use_amp
 from .preflight import check_deepspeed, check_pretrained, check_strategy, starting_point
 from .schedules import scale_lr
@@ -59,10 +61,11 @@ def train(
     """
     _write_switches(cfg, resume, amp, auto_scale_lr, compiler, skip_corrupt)
     start = _checked(cfg, trust)
-    runner = build_runner(cfg, launcher)
-    if start:
-        runner._load_from = start  # the newest checkpoint that is whole, where mmengine takes the last
-    runner.train()
+    with unknown_types_named(cfg):
+        runner = build_runner(cfg, launcher)
+        if start:
+            runner._load_from = start  # the newest checkpoint that is whole, where mmengine takes the last
+        runner.train()
 
 
 def _write_switches(
@@ -141,7 +144,8 @@ def evaluate(
         draw_to(cfg, Path(show_dir).absolute())
     if predictions is not None:
         save_predictions_to(cfg, Path(predictions))
-    return build_runner(cfg, launcher).test()
+    with unknown_types_named(cfg):
+        return build_runner(cfg, launcher).test()
 
 
 def build_runner(cfg: Config, launcher: str) -> Runner:
@@ -150,7 +154,10 @@ def build_runner(cfg: Config, launcher: str) -> Runner:
     fill_in_loaders(cfg)
     join(cfg)
     check_deepspeed(cfg)
-    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    with errors_first() as shows_held:
+        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        runner.register_hook(shows_held)
+    return runner
 
 
 def fill_in_loaders(cfg: Config) -> None:
