@@ -198,3 +198,16 @@ def test_a_training_is_stopped(folder, tmp_path, number):
     assert re.fullmatch(
         f'stopped by {NAMES[number]}: {newest}; the same command with --resume goes on from it', line
     )
+
+
+@pytest.mark.slow
+@BOTH
+def test_a_job_of_two_processes_is_stopped(folder, tmp_path, number):
+    """By a signal to the script: the first process says it, and torchrun has no traceback."""
+    command = [TOOLS / 'dist_train.sh', CONFIGS[QUICKEST], 2, '--work-dir', tmp_path]
+    error, status = stopped_training(*command, cwd=folder, number=number, PYTHONWARNINGS='ignore')
+    assert status == STATUS[number]
+    lines = [line for line in error.splitlines() if line.startswith(f'stopped by {NAMES[number]}: ')]
+    assert len(lines) == 1
+    assert 'Traceback' not in error
+    assert 'closing signal' not in error
