@@ -46,7 +46,8 @@ def stops_in_one_line(advice: Callable[[], str] = str) -> Iterator[None]:
             raise
         if is_first_process():
             _say(received[0], advice())
-        before = dict.fromkeys(before, signal.SIG_DFL)
+        # torch's own handler raises when a worker has ended, as those that the signal reached, too, have
+        before = dict.fromkeys([*before, signal.SIGCHLD], signal.SIG_DFL)
         sys.exit(128 + received[0])
     finally:
         for number, handler in before.items():
