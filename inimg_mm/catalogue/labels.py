@@ -117,7 +117,7 @@ def _fingerprint(settings: dict[str, Any]) -> tuple[str, ...]:
 
 def _gate(settings: dict[str, Any]) -> dict[str, Any] | None:
     family = MODELS.get(settings['type']) if isinstance(settings['type'], str) else settings['type']
-    return family._attention_spec(settings.get('attention'))
+    return family.attention_spec(settings.get('attention'))
 
 
 def _is_scnet(settings: dict[str, Any]) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from inimg_mm import zoo
+from inimg_mm.errors import UsageError
 
 from .complexity import measure
 
@@ -70,7 +71,7 @@ def fill(text: str, tables: Tables = TABLES) -> str:
     """Replace what stands between ``<!-- NAME -->`` and ``<!-- end NAME -->`` by each table.
 
     Raises:
-        ValueError: If ``text`` has no such place for any table.
+        UsageError: If ``text`` has no such place for any table.
     """
     found = False
     for name, table in tables.items():
@@ -80,7 +81,7 @@ def fill(text: str, tables: Tables = TABLES) -> str:
             text = f'{head}{begin}\n{table()}\n{end}{rest.split(end, 1)[1]}'
             found = True
     if not found:
-        raise ValueError(
+        raise UsageError(
             f'no place for a table; write <!-- NAME --> and <!-- end NAME -->, NAME of {list(tables)}'
         )
     return text
@@ -93,7 +94,7 @@ def fill_file(path: Path, tables: Tables = TABLES) -> bool:
         Whether the file changed.
 
     Raises:
-        ValueError: If the file has no place for a table.
+        UsageError: If the file has no place for a table.
     """
     before = path.read_text()
     after = fill(before, tables)

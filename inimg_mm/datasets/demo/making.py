@@ -21,6 +21,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from inimg_mm.errors import UsageError
+
 from .folder import check_root, hash_file, replaced_folder
 from .preview import GRID, draw_instances, save_contact_sheet
 from .scene import SCENE_SIZE, Scene, compose_digit, compose_scene
@@ -63,7 +65,7 @@ def make_demo_data(
         ``root`` as an absolute path.
 
     Raises:
-        ValueError: If a count or the seed is not an integer of at least 0.
+        UsageError: If a count or the seed is not an integer of at least 0.
         FileExistsError: If ``root`` exists and is not a demo set, has other settings, or is damaged.
         ModuleNotFoundError: If scikit-learn or scikit-image is missing.
     """
@@ -75,7 +77,7 @@ def make_demo_data(
     }
     for name, value in dict(counts, seed=seed).items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise ValueError(f'{name} must be an integer of at least 0, not {value!r}')
+            raise UsageError(f'{name} must be an integer of at least 0, not {value!r}')
     root = Path(root).expanduser().resolve()
     settings = {'generator': GENERATOR, 'version': VERSION, 'seed': seed, 'counts': counts}
     if check_root(root, settings, force):
