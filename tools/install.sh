@@ -6,7 +6,8 @@
 # A second run does what is missing and nothing else, also after an interruption. Each step leaves a
 # stamp in .venv/.install when it has succeeded, and its output beside it.
 #
-#   PYTHON=...            the Python (3.10, 3.11 or 3.12) to make .venv with
+#   PYTHON=...            the Python (3.10, 3.11 or 3.12) to make .venv with (default: 3.12, then 3.11, 3.10; first
+#                         one for which a compiled mmcv is in pip's cache)
 #   MMCV_FIND_LINKS=...   a folder or a page with mmcv wheels, tried before anything else
 set -euo pipefail
 
@@ -33,24 +34,33 @@ pip_install() { "$py" -m pip install --progress-bar off --constraint requirement
 
 # ---- before anything is downloaded ------------------------------------------------------------------
 
-find_python() { # sets $python
-    local candidates=(python3.11 python3.12 python3.10 python3) candidate version seen=''
+find_python() { # sets $python: for 3.12 there are prebuilt wheels of mmcv, unless one was built here for another
+    local candidates=(python3.12 python3.11 python3.10 python3) candidate version seen=''
     if usable_venv; then candidates=("$py"); elif [[ -n ${PYTHON:-} ]]; then candidates=("$PYTHON"); fi
     for candidate in "${candidates[@]}"; do
         version=$("$candidate" -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null) || continue
-        if "$candidate" -c "$supported" 2>/dev/null; then
+        if ! "$candidate" -c "$supported" 2>/dev/null; then
+            seen+="${seen:+,} $candidate $version"
+        elif has_mmcv "${version%.*}"; then
             python=$candidate
             break
+        else
+            python=${python:-$candidate}
         fi
-        seen+="${seen:+,} $candidate $version"
     done
     [[ -n ${python:-} ]] || die "needs Python 3.10, 3.11 or 3.12 (looked at ${candidates[*]}; found${seen:- nothing}):" \
-        'install one, or name it: PYTHON=/path/to/python3.11 tools/install.sh'
+        'install one, or name it: PYTHON=/path/to/python3.12 tools/install.sh'
     "$python" -c 'import ensurepip, venv' 2>/dev/null ||
         die "$python has no venv module: install it (on Debian: python3-venv)"
     [[ -f $("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h ]] ||
         die "$python has no Python.h to compile against: install it (on Debian: python3-dev)"
 }
+
+has_mmcv() { # VERSION: a wheel of the pinned mmcv for that Python is kept here, or in pip's cache
+    local cache=${PIP_CACHE_DIR:-${XDG_CACHE_HOME:-${HOME:-}/.cache}/pip} wheel
+    wheel=onedl_mmcv-$(pin onedl-mmcv)-cp${1/./}-'*.whl'
+    compgen -G "$cache/inimg_mm/torch-$(pin torch)-$device/$wheel" || compgen -G "$cache/wheels/*/*/*/*/$wheel"
+} >/dev/null
 
 check_compiler() {
     local compiler
