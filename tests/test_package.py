@@ -306,6 +306,8 @@ case "$*" in
         : >{home}/wheels/onedl_mmcv-{version}-cp311.whl; : >{home}/compiled ;;
     *'pip download'*) mkdir -p {home}/s/onedl_mmcv; mkdir -p .venv/.install/sdist
         tar -czf .venv/.install/sdist/onedl_mmcv-{version}.tar.gz -C {home}/s onedl_mmcv ;;
+    *"--find-links $PAGE/cpu-torch{torch}/simple/onedl-mmcv/index.html"*) : >{home}/page ;;
+    *mim/utils/default.py) cat >/dev/null; echo $PAGE ;;
     '- {version} cpu') cat >/dev/null; test -e {home}/{works} ;;
     *) cat >/dev/null ;;
 esac
@@ -313,12 +315,14 @@ esac
 """A Python whose mmcv works when the file named so is there."""
 
 
-@pytest.mark.parametrize(('works', 'compiles'), [('mim', False), ('compiled', True)])
+@pytest.mark.parametrize(('works', 'compiles'), [('mim', False), ('page', False), ('compiled', True)])
 def test_a_wheel_whose_ops_do_not_run_is_compiled(tmp_path, works, compiles):
+    """First mim's, by torch's build; then the one for CPUs."""
     calls, python = tmp_path / 'calls', tmp_path / 'python'
-    shim(python, STAND_IN.format(calls=calls, home=tmp_path, version=MMCV, works=works))
+    torch = TORCH.rpartition('.')[0].replace('.', '') + '0'
+    shim(python, STAND_IN.format(calls=calls, home=tmp_path, version=MMCV, torch=torch, works=works))
     setting = f'py={python}; wheels={tmp_path}/wheels; TMPDIR={tmp_path}; install_mmcv </dev/null'
-    part_of_installer(tmp_path, setting)
+    part_of_installer(tmp_path, setting, PAGE='https://wheels.example')
     asked = calls.read_text()
     assert (
         f'-m mim install --timeout 5 --retries 0 --no-deps --only-binary onedl-mmcv onedl-mmcv=={MMCV}'

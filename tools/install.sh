@@ -124,7 +124,7 @@ headless_cv2() { # opencv-python wants libGL, which a bare server lacks; the hea
 # ---- mmcv: there is no wheel on PyPI ------------------------------------------------------------------
 
 install_mmcv() {
-    local folders links
+    local folders links page='' torch
     if mmcv_works; then return; fi
     # A wheel in pip's cache does not say which torch it was built for: mmcv_from tries its ops.
     mapfile -t folders < <("$py" -m pip cache list onedl_mmcv --format=abspath | xargs -r -d '\n' dirname)
@@ -132,6 +132,10 @@ install_mmcv() {
         if mmcv_from "$links"; then return; fi
     done
     if mmcv_through_mim; then return; fi
+    # mim goes by the CUDA of torch's build, which PyPI's has on a machine without a GPU, too
+    torch=$(pin torch)
+    torch=cpu-torch${torch//./} # its pages are those of a minor version: 2.9.1 is torch290
+    if [[ -n $page && $device == cpu ]] && mmcv_from "$page/${torch%?}0/simple/onedl-mmcv/index.html"; then return; fi
     compile_mmcv
     mmcv_from "$wheels"
 }
@@ -166,7 +170,7 @@ mmcv_through_mim() { # the fork's installer knows where its wheels are; without 
     local mim=$TMPDIR/mim impatient=(--timeout 5 --retries 0) target
     target=(--target "$mim" --upgrade --no-build-isolation "onedl-mim==$(pin onedl-mim)")
     "$py" -m pip install "${impatient[@]}" --no-deps "${target[@]}" &&
-        "$py" - "$mim/mim/utils/default.py" <<'PY' &&
+        page=$("$py" - "$mim/mim/utils/default.py" <<'PY'
 import os
 import runpy
 import sys
@@ -180,7 +184,9 @@ except urllib.error.HTTPError:
     pass  # it answers
 except OSError as error:
     sys.exit(f'mim has no wheel for us: {page} does not answer ({error})')
+print(page)
 PY
+        ) &&
         pip_install "${target[@]}" &&
         PYTHONPATH=$mim "$py" -m mim install "${impatient[@]}" --no-deps --only-binary onedl-mmcv \
             "onedl-mmcv==$(pin onedl-mmcv)" &&
