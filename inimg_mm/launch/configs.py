@@ -13,6 +13,8 @@ from inimg_mm.datasets import own_data
 from inimg_mm.errors import UsageError, raised_here
 from inimg_mm.host_facts import HOSTS
 
+from .bases import bases_by_scope
+
 OWN_DATA_OPTIONS = tuple(inspect.signature(own_data).parameters)[3:]
 """Options of :func:`inimg_mm.datasets.own_data` beside the data root and the classes."""
 
@@ -72,7 +74,8 @@ def _read(path: Path) -> Config:
     if not path.is_file():
         raise UsageError(f'there is no config file {path}')
     try:
-        return Config.fromfile(path)
+        with bases_by_scope():
+            return Config.fromfile(path)
     except Exception as error:  # a config is a program, which can do anything wrong
         if isinstance(error, ValueError) and raised_here(error):  # own_data's, in the config
             raise
