@@ -107,17 +107,18 @@ def _checked(cfg: Config, trust: bool) -> str | None:
 
 def evaluate(
     cfg: Config,
-    checkpoint: str,
+    checkpoint: str | None = None,
     show_dir: str | Path | None = None,
     launcher: str = 'none',
     trust: bool = False,
     predictions: str | Path | None = None,
 ) -> dict[str, float]:
-    """Test a checkpoint.
+    """Test a checkpoint, or what a training of the config would start from.
 
     Args:
         cfg: From :func:`.load_config`; changed in place.
-        checkpoint: File or URL of the checkpoint.
+        checkpoint: File or URL of the checkpoint; without one the model is initialised as for a training,
+            from the files that ``init_cfg`` and ``load_from`` name.
         show_dir: Folder for pictures with the predictions drawn; made if it is missing.
         launcher: As in :func:`train`.
         trust: Accept a checkpoint that needs unpickling.
@@ -135,8 +136,11 @@ def evaluate(
     if launcher == 'none':
         without_shards(cfg)
     check_folder(cfg.work_dir)
-    check_fit(cfg, open_checkpoint(checkpoint, trust))
-    cfg.resume, cfg.load_from = False, checkpoint
+    cfg.resume, cfg.load_from = False, checkpoint or cfg.get('load_from')
+    if checkpoint is None:
+        check_pretrained(cfg, trust)
+    if cfg.load_from:
+        check_fit(cfg, open_checkpoint(cfg.load_from, trust), heads=checkpoint is not None)
     check_data(cfg, ('test_dataloader',))
     name_corrupt_data(cfg)
     check_annotations(cfg, ('test_dataloader',))
@@ -145,7 +149,10 @@ def evaluate(
     if predictions is not None:
         save_predictions_to(cfg, Path(predictions))
     with unknown_types_named(cfg):
-        return build_runner(cfg, launcher).test()
+        runner = build_runner(cfg, launcher)
+        if checkpoint is None:
+            runner._init_model_weights()  # which only a training does by itself
+        return runner.test()
 
 
 def build_runner(cfg: Config, launcher: str) -> Runner:

@@ -349,7 +349,9 @@ def test_a_copy_from_the_wheel_is_checked_by_its_tools(wheel, tmp_path):
 @pytest.mark.slow
 def test_a_base_by_scope_from_the_wheel(wheel, tmp_path):
     (tmp_path / 'mine.py').write_text("_base_ = 'inimg_mm::demo/se-r18_digits'\n")
-    read = "from inimg_mm.launch.configs import load_config; print(load_config('mine.py').model.backbone.type)"
+    read = (
+        "from inimg_mm.launch.configs import load_config; print(load_config('mine.py').model.backbone.type)"
+    )
     assert from_wheel(wheel, tmp_path, '-c', read) == 'inimg_mm.SEResNet\n'
 
 
