@@ -119,7 +119,7 @@ def test_a_whole_model_goes_on_with_gates(snippet, tmp_path, host, words, plain)
     assert isinstance(gated.backbone, Backbone)
     image = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
-        expected, found = (net.eval()(image, mode='tensor') for net in (trained, gated))
+        expected, found = (net.eval()(image, None, mode='tensor') for net in (trained, gated))
     assert torch.equal(expected, found)
 
 
