@@ -10,6 +10,7 @@ import copy
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.registry import DATASETS as ROOT_DATASETS
 from mmengine.registry import FUNCTIONS as ROOT_FUNCTIONS
 from mmengine.registry import HOOKS as ROOT_HOOKS
 from mmengine.registry import MODELS as ROOT_MODELS
@@ -19,6 +20,7 @@ from mmengine.registry import WEIGHT_INITIALIZERS as ROOT_WEIGHT_INITIALIZERS
 from mmengine.registry import DefaultScope, Registry
 
 __all__ = [
+    'DATASETS',
     'FUNCTIONS',
     'HOOKS',
     'MODELS',
@@ -29,6 +31,9 @@ __all__ = [
 ]
 
 MODELS = Registry('model', parent=ROOT_MODELS, scope='inimg_mm', locations=['inimg_mm.models'])
+DATASETS = Registry(
+    'dataset', parent=ROOT_DATASETS, scope='inimg_mm', locations=['inimg_mm.datasets.registered']
+)
 WEIGHT_INITIALIZERS = Registry(
     'weight initializer',
     parent=ROOT_WEIGHT_INITIALIZERS,

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from helpers.tooling import CONFIGS, DETECTOR, ROOT
-from inimg_mm.data_files import annotation_files as checking_annotations
+from inimg_mm.data_files import checks as checking_annotations
 from inimg_mm.data_files.annotation_files import read_annotations
 from inimg_mm.data_files.annotations import find_broken, without
 from inimg_mm.data_files.image_files import why_broken
@@ -50,6 +50,7 @@ WHOLE = dict(
             category_id=3,
             bbox=[1, 1, 2, 2],
             area=4,
+            iscrowd=0,
             segmentation=dict(size=[30, 40], counts='x'),
         ),
     ],
@@ -261,6 +262,9 @@ def cfg(tmp_path):
     cfg = load_config(CONFIGS[DETECTOR], work_dir=tmp_path / 'w')
     for loader in LOADERS:
         cfg[loader].dataset.data_root = str(tmp_path / 'data')
+        cfg[loader].dataset.metainfo = dict(classes=('cat',))
+    for name in ('one.jpg', 'two.jpg'):
+        (tmp_path / 'data' / 'images' / name).touch()
     return cfg
 
 

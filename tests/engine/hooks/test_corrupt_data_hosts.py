@@ -16,7 +16,7 @@ from mmengine.registry import DATASETS, DefaultScope
 
 from helpers.tooling import CONFIGS, DETECTOR, QUICKEST, assert_refused, call_tool
 from helpers.toy_training import read_all
-from inimg_mm.data_files import annotation_files as checking_annotations
+from inimg_mm.data_files import checks as checking_annotations
 from inimg_mm.engine.hooks import CorruptDataError
 from inimg_mm.engine.hooks.corrupt_data.guarded_loading import guard
 from inimg_mm.errors import AnnotationError
