@@ -1,4 +1,4 @@
-"""The mistakes that a command line or a config can make."""
+"""Every mistake of a user's that is told in one line."""
 
 
 class UsageError(ValueError):
@@ -13,7 +13,7 @@ def raised_here(error: BaseException) -> bool:
     return trace is not None and trace.tb_frame.f_globals.get('__name__', '').startswith('inimg_mm.')
 
 
-class CheckpointError(ValueError):
+class CheckpointError(UsageError):
     """A file that cannot be read or does not fit; the message is for the user.
 
     Attributes:
@@ -29,5 +29,5 @@ class RefusedError(CheckpointError):
     """A file that would run code when it is read."""
 
 
-class AnnotationError(ValueError):
+class AnnotationError(UsageError):
     """An annotation file that cannot be read, or has broken entries; the message names them."""

@@ -8,6 +8,8 @@ import pytest
 import torch
 from mmengine.registry import DefaultScope
 
+from helpers.tooling import use_cpu
+
 PRINT_ARGUMENTS = '#!/bin/sh\nfor word; do printf "%s\\n" "$word"; done\n'
 
 pytest.register_assert_rewrite('helpers')
@@ -27,6 +29,12 @@ def default_scope():
     yield
     DefaultScope._instance_dict.clear()
     DefaultScope._instance_dict.update(before)
+
+
+@pytest.fixture
+def on_cpu(monkeypatch):
+    """Have a test and the processes that it starts use the CPU, on a machine with a GPU too."""
+    use_cpu(monkeypatch)
 
 
 @pytest.fixture(scope='session')
@@ -116,7 +124,7 @@ def segmentation(tmp_path):
 @pytest.fixture(scope='session')
 def untrained(tmp_path_factory):
     """Checkpoints of the demo configs' models as they are built, by config."""
-    from inimg_mm import engine
+    from inimg_mm import launch
     from inimg_mm.registry import build_model
 
     folder, made = tmp_path_factory.mktemp('untrained'), {}
@@ -125,7 +133,7 @@ def untrained(tmp_path_factory):
         path = folder / f'{Path(config).stem}-{len(made)}.pth'
         if config not in made:
             torch.manual_seed(0)
-            torch.save({'state_dict': build_model(engine.load_config(config)).state_dict()}, path)
+            torch.save({'state_dict': build_model(launch.load_config(config)).state_dict()}, path)
             made[config] = path
         return made[config]
 

@@ -11,12 +11,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from inimg_mm.errors import UsageError
+
 METAFILE = 'metafile.yml'
 INDEX = 'model-index.yml'
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
-class CatalogueError(ValueError):
+class CatalogueError(UsageError):
     """What is asked for is not in the catalogue."""
 
 

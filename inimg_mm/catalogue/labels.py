@@ -44,7 +44,7 @@ METHODS = {
 }
 """The methods by the name that is put before the net's, and SCNet, with a gate or without."""
 
-GATES = {'SE': 'SE', 'CMPESE': 'CMPE-SE', 'InnerImaging': 'InI'}
+GATE_NAMES = {'SE': 'SE', 'CMPESE': 'CMPE-SE', 'InnerImaging': 'InI'}
 VIEWS = {
     'double_fc': 'double FC',
     'pair_2x1': '2x1 pair view',
@@ -86,7 +86,7 @@ def backbone_label(settings: dict[str, Any]) -> str:
     if (strides := list(settings.get('strides', ()))) and 1 in strides[1:]:
         name += f'-d{4 * strides[0] * strides[1] * strides[2] * strides[3]}'
     if gate:
-        name = f'{GATES[gate["type"]]}-{name}'
+        name = f'{GATE_NAMES[gate["type"]]}-{name}'
     notes = list(_notes(settings, gate))
     return f'{name} ({", ".join(notes)})' if notes else name
 
@@ -94,7 +94,7 @@ def backbone_label(settings: dict[str, Any]) -> str:
 def method(settings: dict[str, Any]) -> str:
     """The collection of a backbone, a key of :data:`METHODS`."""
     gate = _gate(settings)
-    return 'SCNet' if _is_scnet(settings) else GATES[gate['type']] if gate else 'ResNet'
+    return 'SCNet' if _is_scnet(settings) else GATE_NAMES[gate['type']] if gate else 'ResNet'
 
 
 def zoo_name(settings: dict[str, Any]) -> str | None:
@@ -117,7 +117,7 @@ def _fingerprint(settings: dict[str, Any]) -> tuple[str, ...]:
 
 def _gate(settings: dict[str, Any]) -> dict[str, Any] | None:
     family = MODELS.get(settings['type']) if isinstance(settings['type'], str) else settings['type']
-    return family._attention_spec(settings.get('attention'))
+    return family.attention_spec(settings.get('attention'))
 
 
 def _is_scnet(settings: dict[str, Any]) -> bool:

@@ -7,14 +7,15 @@ from typing import Any
 import yaml
 from mmengine.config import Config
 
-from inimg_mm import zoo
+from inimg_mm import host_facts, zoo
 from inimg_mm.config_tree import type_name
 from inimg_mm.errors import UsageError
+from inimg_mm.hosts import HOSTS
 from inimg_mm.launch.configs import load_config
 
 from . import INDEX, METAFILE, config_files
 from .labels import METHODS, backbone_label, method, model_label, zoo_name
-from .model_complexity import input_size, measure_config
+from .model_complexity import measure_config
 
 HEAD = """\
 # Written by tools/update_catalogue.py. Parameters and FLOPs (multiply-adds of a test image of Input Size) are
@@ -67,14 +68,6 @@ def model_index(tasks: Iterable[str]) -> str:
     return INDEX_HEAD + yaml.safe_dump({'Import': [f'{task}/{METAFILE}' for task in sorted(tasks)]})
 
 
-TASK_NAMES = {
-    'mmdet': 'Object Detection',
-    'mmpretrain': 'Image Classification',
-    'mmpose': 'Body 2D Keypoint',
-    'mmseg': 'Semantic Segmentation',
-}
-
-
 DATA = {
     'imagenet': 'ImageNet-1k',
     'coco_detection': 'COCO',
@@ -100,7 +93,7 @@ def describe(path: Path) -> dict[str, Any]:
         raise UsageError(f'{path} is in no folder whose data is known: {", ".join(DATA)} ({__name__}.DATA)')
     cfg = load_config(path)
     size = measure_config(cfg)
-    width, height = input_size(cfg)
+    width, height = HOSTS[cfg.default_scope].input_size(cfg)
     backbone = backbone_label(cfg.model.backbone)
     entry: dict[str, Any] = dict(Name=path.stem)
     entry['In Collection'] = method(cfg.model.backbone)
@@ -116,7 +109,7 @@ def describe(path: Path) -> dict[str, Any]:
     }
     if figures := _figures(cfg, task):
         entry['Results'] = [
-            {'Task': TASK_NAMES[cfg.default_scope], 'Dataset': DATA[task], 'Metrics': figures}
+            {'Task': host_facts.HOSTS[cfg.default_scope].task, 'Dataset': DATA[task], 'Metrics': figures}
         ]
     name = zoo_name(cfg.model.backbone) if task == 'imagenet' else None
     if name and zoo.MODELS[name].weights:

@@ -8,13 +8,9 @@ from mmengine.model import revert_sync_batchnorm
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from inimg_mm.errors import UsageError
-from inimg_mm.hosts.random_batch import Size, codec
+from inimg_mm.hosts import HOSTS
 from inimg_mm.registry import build_model
 from inimg_mm.zoo.complexity import Complexity, count
-
-COCO_SCALE, COCO_SIZE = (1333, 800), (1280, 800)
-"""Images that are scaled to fit the first are measured at the second, as mmdet measures them."""
 
 
 def measure_config(cfg: Config) -> Complexity:
@@ -33,51 +29,13 @@ def measure_config(cfg: Config) -> Complexity:
     Raises:
         UsageError: If the config does not say how large its images are.
     """
-    width, height = input_size(cfg)
+    width, height = HOSTS[cfg.default_scope].input_size(cfg)
     with FakeTensorMode(allow_non_fake_inputs=True):
         model = revert_sync_batchnorm(build_model(cfg)).eval()
         image = torch.empty(1, 3, height, width)
         if getattr(model, 'with_roi_head', False):
             return count(model, lambda: _run_two_stages(model, image))
         return count(model, lambda: model(image, None, mode='tensor'))
-
-
-def count_parameters(cfg: Config) -> int:
-    """Count the parameters of a config's model, which takes no memory and a tenth of a second."""
-    with torch.device('meta'):
-        return sum(p.numel() for p in build_model(cfg).parameters())
-
-
-def input_size(cfg: Config) -> Size:
-    """Width and height in pixels of a test image as a config's model gets it.
-
-    Keypoint models have their codec's, segmenters the crop that they train on, classifiers the
-    crop or scale of their test pipeline, and detectors its scale, where COCO's 1333 x 800 is taken
-    as 1280 x 800.
-
-    Raises:
-        UsageError: If the config does not say.
-    """
-    if cfg.default_scope == 'mmpose':
-        width, height = codec(cfg)['input_size']
-        return width, height
-    if cfg.default_scope == 'mmseg':
-        height, width = _pair((cfg.model.get('data_preprocessor') or {}).get('size') or cfg.get('crop_size'))
-        return width, height
-    for transform in reversed(cfg.test_dataloader.dataset.pipeline):
-        if size := transform.get('crop_size') or transform.get('scale'):
-            first, second = _pair(size)
-            if cfg.default_scope == 'mmpretrain':  # heights first
-                return second, first
-            return COCO_SIZE if (first, second) == COCO_SCALE else (first, second)
-    raise UsageError('no transform of the test pipeline says how large the images are')
-
-
-def _pair(size: Any) -> Size:
-    if size is None:
-        raise UsageError('the segmenter has neither data_preprocessor.size nor crop_size')
-    first, second = (size, size) if isinstance(size, int) else size
-    return first, second
 
 
 def _run_two_stages(detector: Any, image: torch.Tensor) -> None:

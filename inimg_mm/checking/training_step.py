@@ -20,7 +20,7 @@ from inimg_mm.registry import build_model
 
 from .channels import check_channels, roi_remedy
 from .findings import Finding, Stop, failure
-from .weights import check_fit, check_initialisation, pretrained_nodes, quiet
+from .weights import check_initialisation, check_whole, pretrained_nodes, quiet
 
 AMP_KEYS = ('type', 'loss_scale', 'dtype', 'use_fsdp')
 FEW_BOXES = 16
@@ -75,9 +75,9 @@ def _checks(
     yield from findings
     yield from check_initialisation(cfg, model, init, trust)
     if checkpoint is not None:
-        yield check_fit(model, checkpoint, trust)
+        yield check_whole(model, checkpoint, trust)
     if init and cfg.get('load_from') and not cfg.get('resume'):
-        yield check_fit(model, cfg.load_from, trust, heads=False)
+        yield check_whole(model, cfg.load_from, trust, heads=False)
     yield _freezing(cfg, model)
     if any(finding.fault for finding in findings):
         raise Stop('its parts do not fit together')

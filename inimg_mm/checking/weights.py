@@ -13,7 +13,7 @@ from torch import Tensor
 
 from inimg_mm.checkpoints.fitting import ENOUGH, Fit, grouped, is_enough, match, whole_fit
 from inimg_mm.checkpoints.pretrained import Pretrained
-from inimg_mm.checkpoints.reading import BACKBONE, read_state_dict
+from inimg_mm.checkpoints.reading import BACKBONE, open_checkpoint, read_state_dict
 from inimg_mm.config_tree import is_pretrained, walk
 from inimg_mm.errors import CheckpointError
 from inimg_mm.models.backbones import Backbone
@@ -85,16 +85,16 @@ def quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def check_fit(model: Any, checkpoint: str, trust: bool = False, heads: bool = True) -> Finding:
+def check_whole(model: Any, checkpoint: str, trust: bool = False, heads: bool = True) -> Finding:
     """Look whether a checkpoint fills the whole model, or without ``heads`` at least its backbone."""
     try:
-        fit, backbone = whole_fit(model, checkpoint, trust)
-        alone = match(model.backbone.state_dict(), read_state_dict(checkpoint, '', trust))
+        state = open_checkpoint(checkpoint, trust).part('')
     except CheckpointError as error:
         return Finding('checkpoint', True, str(error))
+    fit, backbone = whole_fit(model, state)
     if is_enough(fit) or (not heads and is_enough(backbone)):
         return Finding('checkpoint', False, f'{checkpoint}: {fit}')
-    if is_enough(alone):
+    if is_enough(match(model.backbone.state_dict(), state)):
         return Finding(
             'checkpoint',
             True,

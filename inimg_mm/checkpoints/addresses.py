@@ -40,7 +40,7 @@ def local_file(source: str) -> Iterator[Path]:
                 path = opened.enter_context(get_local_path(source))
             except Exception as error:
                 unknown = f'no file backend for {scheme}://; named models have {", ".join(NAMED)}'
-                reason = unknown if isinstance(error, KeyError) else _first_line(error)
+                reason = unknown if isinstance(error, KeyError) else first_line(error)
                 raise CheckpointError(f'cannot open {source}: {reason}') from error
             yield Path(path)
 
@@ -98,5 +98,6 @@ def _download(url: str) -> Path:
     return target
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What an error says, cut short."""
     return (str(error) or type(error).__name__).splitlines()[0][:200]

@@ -15,7 +15,7 @@ from inimg_mm.files import replacing
 
 from . import layouts
 from .fitting import grouped
-from .reading import BACKBONE, StateDict, read_content, read_state_dict, without_wrappers
+from .reading import BACKBONE, StateDict, open_checkpoint, read_state_dict, without_wrappers
 
 WHOLE_MODELS = ('mmpretrain',)
 """Layouts in whose files a classifier makes a whole model: ``backbone.*`` beside it."""
@@ -103,22 +103,17 @@ def publish(source: str | Path, target: str | Path, trust: bool = False, force: 
     target = Path(target)
     if target.is_dir():
         raise CheckpointError(f'{target} is a folder')
-    content, state = read_content(source, trust)
+    opened = open_checkpoint(source, trust)
     suffix = target.suffix or '.pth'
-    written: dict[str, Any] = state
+    written: dict[str, Any] = opened.state
     if suffix != '.safetensors':
-        classes = _meta(content).get('dataset_meta')
-        written = dict(state_dict=state, meta=dict(dataset_meta=classes) if _is_plain(classes) else {})
+        classes = opened.meta.get('dataset_meta')
+        written = dict(state_dict=opened.state, meta=dict(dataset_meta=classes) if _is_plain(classes) else {})
     data = _serialised(written, suffix)
     stem = re.sub(r'-[0-9a-f]{8}$', '', target.stem)
     path = target.with_name(f'{stem}-{hashlib.sha256(data).hexdigest()[:8]}{suffix}')
     _write(data, _checked(path, force))
     return path
-
-
-def _meta(content: Any) -> Mapping:
-    meta = content.get('meta') if isinstance(content, Mapping) else None
-    return meta if isinstance(meta, Mapping) else {}
 
 
 def _is_plain(value: Any) -> bool:

@@ -8,9 +8,10 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from torch import Tensor
+from inimg_mm.errors import UsageError
 
-StateDict = dict[str, Tensor]
+from .reading import StateDict
+
 Rules = tuple[tuple[str, str], ...]
 """(pattern, replacement) pairs; the first pattern that matches a name is applied to it."""
 
@@ -125,10 +126,10 @@ def get(name: str) -> Layout:
     """Look a layout up.
 
     Raises:
-        ValueError: If there is none of that name; all are named.
+        UsageError: If there is none of that name; all are named.
     """
     if name not in LAYOUTS:
-        raise ValueError(f'unknown layout {name!r}; choose from {list(LAYOUTS)}')
+        raise UsageError(f'unknown layout {name!r}; choose from {list(LAYOUTS)}')
     return LAYOUTS[name]
 
 
@@ -136,7 +137,7 @@ def place(state: StateDict, target: str) -> Layout:
     """The layout that ``target`` means for weights in our names: mmpose has one for its SCNet.
 
     Raises:
-        ValueError: If ``target`` is unknown.
+        UsageError: If ``target`` is unknown.
     """
     is_scnet = target == 'mmpose' and _any_match(SC)(set(state))
     return get('mmpose_scnet' if is_scnet else target)
@@ -150,7 +151,7 @@ def to_native(state: StateDict, source: str = 'auto') -> StateDict:
         source: A layout's name, or 'auto' to detect it.
 
     Raises:
-        ValueError: If ``source`` is unknown.
+        UsageError: If ``source`` is unknown.
     """
     layout = get(detect(state) if source == 'auto' else source)
     moved = ''.join(_stages_without_pool(state))
@@ -172,13 +173,13 @@ def from_native(state: StateDict, target: str) -> StateDict:
         target: A layout's name, see :func:`place`.
 
     Raises:
-        ValueError: If ``target`` is unknown, or has no place for a tensor.
+        UsageError: If ``target`` is unknown, or has no place for a tensor.
     """
     layout = place(state, target)
     for pattern in layout.lacks:
         for name in state:
             if re.search(pattern, name):
-                raise ValueError(
+                raise UsageError(
                     f'{target} has no place for {name}; layouts that have: {_with_place_for(state)}'
                 )
     rules = layout.from_native

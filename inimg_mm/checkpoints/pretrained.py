@@ -9,13 +9,14 @@ from mmengine.model import BaseModule
 from torch import nn
 
 from inimg_mm import zoo
-from inimg_mm.errors import CheckpointError
+from inimg_mm.errors import CheckpointError, UsageError
 from inimg_mm.models.backbones import Backbone
 from inimg_mm.registry import WEIGHT_INITIALIZERS
 
 from . import layouts
 from .fitting import (
     COUNTERS,
+    ENOUGH,
     Fit,
     gate_names,
     holds_gates,
@@ -58,14 +59,14 @@ class Pretrained:
         self,
         checkpoint: str,
         source: str = 'auto',
-        min_loaded: float = 0.99,
+        min_loaded: float = ENOUGH,
         prefix: str | None = None,
         map_location: Any = None,
         warm_start: bool = False,
         trust: bool = False,
     ) -> None:
         if not isinstance(min_loaded, int | float) or not 0 <= min_loaded <= 1:
-            raise ValueError(f'min_loaded is a share from 0 to 1, got {min_loaded!r}')
+            raise UsageError(f'min_loaded is a share from 0 to 1, got {min_loaded!r}')
         if source != 'auto':
             layouts.get(source)
         self.checkpoint = checkpoint

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -15,7 +17,7 @@ from torch import Tensor
 
 from inimg_mm.errors import CheckpointError, RefusedError
 
-from .addresses import _first_line, local_file
+from .addresses import first_line, local_file
 
 StateDict = dict[str, Tensor]
 
@@ -77,8 +79,81 @@ def read_file(path: str | Path, trust: bool = False) -> Any:
             f'{path} is truncated, damaged, or no checkpoint that torch can read'
         ) from error
     except Exception as error:  # bytes that are no pickle raise anything
-        reason = _first_line(error)
+        reason = first_line(error)
         raise CheckpointError(f'{path} is truncated, damaged, or no checkpoint: {reason}') from error
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A checkpoint that was read safely: checks look at it before a host loads the file, which unpickles.
+
+    Attributes:
+        source: Path or URL.
+        content: Everything in the file; None of a folder, whose files are read and let go one by one.
+    """
+
+    source: str
+    content: Any
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether it is a folder, as sharding strategies write it."""
+        return self.content is None
+
+    @cached_property
+    def state(self) -> StateDict:
+        """The weights of the model, see :func:`unwrap`.
+
+        Raises:
+            CheckpointError: If there are none.
+        """
+        state = unwrap(self.content)
+        if not state:
+            keys = list(self.content)[:9] if isinstance(self.content, Mapping) else []
+            places = f', alone or under {", ".join(WRAPPERS)}; its keys are {keys}' if keys else ''
+            raise CheckpointError(f'{self.source} holds no tensors{places}')
+        return state
+
+    @property
+    def meta(self) -> Mapping[str, Any]:
+        """What mmengine stores beside the weights: the config, the data set's classes; empty without."""
+        meta = self.content.get('meta') if isinstance(self.content, Mapping) else None
+        return meta if isinstance(meta, Mapping) else {}
+
+    def part(self, prefix: str | None = None) -> StateDict:
+        """The weights of a part, see :func:`read_state_dict`."""
+        if prefix is None:
+            prefix = BACKBONE if any(name.startswith(BACKBONE) for name in self.state) else ''
+        if prefix and not prefix.endswith('.'):
+            prefix += '.'
+        selected = under(self.state, prefix)
+        if not selected:
+            tops = sorted({name.split('.')[0] for name in self.state})
+            raise CheckpointError(
+                f'{self.source} has no tensor under prefix {prefix!r}; its names start with {tops}'
+            )
+        return without_wrappers(selected)
+
+
+def open_checkpoint(source: str | Path, trust: bool = False) -> Opened:
+    """Read a checkpoint.
+
+    Args:
+        source: File or URL, see :func:`read_state_dict`, or the folder that DeepSpeed writes.
+        trust: See :func:`read_file`.
+
+    Raises:
+        CheckpointError: If it is missing, damaged, or would run code.
+    """
+    with local_file(str(source)) as path:
+        if not path.is_dir():
+            return Opened(str(source), read_file(path, trust))
+        parts = sorted(part for part in path.rglob('*') if part.suffix in ('.pt', '.pth'))
+        if not parts:
+            raise CheckpointError(f'{path} is a folder without the .pt or .pth files of a checkpoint')
+        for part in parts:
+            read_file(part, trust)
+    return Opened(str(source), None)
 
 
 def read_state_dict(source: str | Path, prefix: str | None = None, trust: bool = False) -> StateDict:
@@ -98,32 +173,8 @@ def read_state_dict(source: str | Path, prefix: str | None = None, trust: bool =
     Raises:
         CheckpointError: If the file cannot be read, or holds no tensors (under ``prefix``).
     """
-    _, state = read_content(source, trust)
-    if prefix is None:
-        prefix = BACKBONE if any(name.startswith(BACKBONE) for name in state) else ''
-    if prefix and not prefix.endswith('.'):
-        prefix += '.'
-    selected = under(state, prefix)
-    if not selected:
-        tops = sorted({name.split('.')[0] for name in state})
-        raise CheckpointError(f'{source} has no tensor under prefix {prefix!r}; its names start with {tops}')
-    return without_wrappers(selected)
-
-
-def read_content(source: str | Path, trust: bool = False) -> tuple[Any, StateDict]:
-    """Everything in a file, and the state dict in it, see :func:`unwrap`.
-
-    Raises:
-        CheckpointError: If the file cannot be read, or holds no tensors.
-    """
     with local_file(str(source)) as path:
-        content = read_file(path, trust)
-    state = unwrap(content)
-    if not state:
-        keys = list(content)[:9] if isinstance(content, Mapping) else []
-        places = f', alone or under {", ".join(WRAPPERS)}; its keys are {keys}' if keys else ''
-        raise CheckpointError(f'{source} holds no tensors{places}')
-    return content, state
+        return Opened(str(source), read_file(path, trust)).part(prefix)
 
 
 def under(state: StateDict, prefix: str) -> StateDict:
@@ -196,33 +247,3 @@ def _ends_in_name(path: Path, name: str) -> bool:
         file.seek(max(path.stat().st_size - len(name) - 4, 0))
         end = file.read()
     return bool(re.search(rb'c%b.?(\n%b.?)?\Z' % (module, attribute), end))
-
-
-def check_checkpoint(source: str, trust: bool = False) -> None:
-    """Read a checkpoint safely before mmengine reads it, which unpickles what it cannot read otherwise.
-
-    Args:
-        source: File or URL, or the folder that DeepSpeed writes.
-        trust: Accept a file that needs unpickling.
-
-    Raises:
-        CheckpointError: If it is missing, damaged, or would run code.
-    """
-    with local_file(source) as path:
-        for part in parts_of(path):
-            read_file(part, trust)
-
-
-def parts_of(checkpoint: str | Path) -> list[Path]:
-    """Files of a checkpoint: itself, or those in the folder that DeepSpeed writes.
-
-    Raises:
-        CheckpointError: If it is a folder without any.
-    """
-    path = Path(checkpoint)
-    if not path.is_dir():
-        return [path]
-    parts = sorted(part for part in path.rglob('*') if part.suffix in ('.pt', '.pth'))
-    if not parts:
-        raise CheckpointError(f'{path} is a folder without the .pt or .pth files of a checkpoint')
-    return parts

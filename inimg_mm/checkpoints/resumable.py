@@ -11,7 +11,7 @@ from mmengine.logging import print_log
 from inimg_mm.errors import CheckpointError, RefusedError
 
 from .addresses import local_file
-from .reading import check_checkpoint, read_file
+from .reading import Opened, open_checkpoint, read_file
 
 POINTER = 'last_checkpoint'
 """The file in a work folder that names its newest checkpoint."""
@@ -29,7 +29,7 @@ RESUMABLE = ('meta', 'message_hub', 'state_dict')
 """What mmengine reads when it resumes."""
 
 
-def newest_checkpoint(work_dir: str | Path, trust: bool = False) -> str | None:
+def newest_checkpoint(work_dir: str | Path, trust: bool = False) -> Opened | None:
     """Find the newest checkpoint of a work folder that a training can go on from.
 
     It is the one that ``last_checkpoint`` names. One that is damaged is skipped, with a warning, for the
@@ -43,7 +43,7 @@ def newest_checkpoint(work_dir: str | Path, trust: bool = False) -> str | None:
         trust: Accept a checkpoint that needs unpickling.
 
     Returns:
-        Its path, or None if there is none.
+        The checkpoint, or None if there is none.
 
     Raises:
         RefusedError: If the newest would run code when it is read.
@@ -52,7 +52,7 @@ def newest_checkpoint(work_dir: str | Path, trust: bool = False) -> str | None:
     damaged: list[str] = []
     for path in _candidates(Path(work_dir)):
         try:
-            check_resumable(path, trust)
+            opened = open_resumable(path, trust)
         except RefusedError:
             raise
         except CheckpointError as error:
@@ -60,7 +60,7 @@ def newest_checkpoint(work_dir: str | Path, trust: bool = False) -> str | None:
             continue
         if damaged:
             print_log(f'{"; ".join(damaged)}: going on from {path}', 'current', logging.WARNING)
-        return path
+        return opened
     if damaged:
         raise CheckpointError(
             f'{work_dir} has no checkpoint to go on from: {"; ".join(damaged)}; --resume FILE names '
@@ -69,7 +69,7 @@ def newest_checkpoint(work_dir: str | Path, trust: bool = False) -> str | None:
     return None
 
 
-def check_resumable(source: str, trust: bool = False) -> None:
+def open_resumable(source: str, trust: bool = False) -> Opened:
     """Read a checkpoint as a whole, safely, before mmengine reads it to resume.
 
     Args:
@@ -81,8 +81,7 @@ def check_resumable(source: str, trust: bool = False) -> None:
         CheckpointError: If it is missing or damaged, or holds a model and no state of a training.
     """
     if Path(source).is_dir():
-        check_checkpoint(source, trust)
-        return
+        return open_checkpoint(source, trust)
     with local_file(source) as path:
         _check_sums(path)  # first: damaged bytes may look like code
         content = read_file(path, trust)
@@ -92,6 +91,7 @@ def check_resumable(source: str, trust: bool = False) -> None:
             f'{source} holds no state of a training ({", ".join(missing)}), so none can go on from it; '
             'load_from=… in the config starts one from its weights'
         )
+    return Opened(source, content)
 
 
 def _check_sums(path: Path) -> None:

@@ -1,13 +1,11 @@
 """From a plain net's weights to a gated net that computes the same."""
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from inimg_mm.errors import CheckpointError
 from inimg_mm.models.backbones import Backbone
 from inimg_mm.models.backbones.blocks import ResidualBlock
-
-StateDict = dict[str, Tensor]
 
 
 def gated_blocks(backbone: Backbone) -> list[ResidualBlock]:

@@ -8,6 +8,7 @@ from mmengine.device import get_device
 from mmengine.optim import BaseOptimWrapper
 from torch import Tensor, nn
 
+from inimg_mm.errors import UsageError
 from inimg_mm.models.backbones.blocks import ResidualBlock
 from inimg_mm.registry import FUNCTIONS, STRATEGIES
 
@@ -54,12 +55,12 @@ class ShardedStrategy(FSDPStrategy):
             one whole file, which any tool reads.
 
     Raises:
-        ValueError: If ``state_dict_cfg`` is given.
+        UsageError: If ``state_dict_cfg`` is given.
     """
 
     def __init__(self, *, model_wrapper: dict[str, Any] | None = None, **options: Any) -> None:
         if 'state_dict_cfg' in options:
-            raise ValueError('inimg_mm.FSDPStrategy writes whole checkpoints and takes no state_dict_cfg')
+            raise UsageError('inimg_mm.FSDPStrategy writes whole checkpoints and takes no state_dict_cfg')
         on_cpu = get_device() == 'cpu'
         if on_cpu:
             model_wrapper = {

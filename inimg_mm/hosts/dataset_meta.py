@@ -6,8 +6,9 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 
-from inimg_mm.config_tree import datasets_of
+from inimg_mm.config_tree import datasets_of, nodes
 from inimg_mm.drawing import colours
+from inimg_mm.errors import UsageError
 
 Meta = dict[str, Any]
 
@@ -15,7 +16,7 @@ Meta = dict[str, Any]
 LOADERS = ('test_dataloader', 'val_dataloader', 'train_dataloader')
 
 
-def dataset_meta(cfg: Config, content: Any) -> Meta:
+def dataset_meta(cfg: Config, stored: Mapping[str, Any]) -> Meta:
     """What the data set that a model was trained on says of itself.
 
     The checkpoint knows best; then the config's data sets, by their ``metainfo`` or their type. A list of
@@ -24,10 +25,8 @@ def dataset_meta(cfg: Config, content: Any) -> Meta:
 
     Args:
         cfg: Config of the model.
-        content: Of its checkpoint.
+        stored: What its checkpoint has beside the weights (``meta``).
     """
-    stored = content.get('meta') if isinstance(content, Mapping) else None
-    stored = stored if isinstance(stored, Mapping) else {}
     claims = [stored.get('dataset_meta'), {'classes': stored.get('CLASSES')}, *_configured(cfg)]
     metas = [{str(key).lower(): value for key, value in claim.items()} for claim in claims if claim]
     return _keypoint_meta(metas) if cfg.default_scope == 'mmpose' else _class_meta(metas, _num_classes(cfg))
@@ -47,17 +46,9 @@ def _configured(cfg: Config) -> Iterator[Meta]:
 
 
 def _num_classes(cfg: Config) -> int | None:
-    """How many classes the heads tell apart."""
-    found = []
-    nodes: list[Any] = [cfg.model]
-    while nodes:
-        node = nodes.pop()
-        if isinstance(node, Mapping):
-            found.append(node.get('num_classes'))
-            nodes.extend(node.values())
-        elif isinstance(node, list | tuple):
-            nodes.extend(node)
-    return max((count for count in found if isinstance(count, int)), default=None)
+    """How many classes the heads tell apart: the most of any."""
+    counts = (node.get('num_classes') for node in nodes(cfg.model))
+    return max((count for count in counts if isinstance(count, int)), default=None)
 
 
 def _class_meta(metas: list[Meta], count: int | None) -> Meta:
@@ -82,4 +73,4 @@ def _keypoint_meta(metas: list[Meta]) -> Meta:
             return meta
         if 'keypoint_info' in meta or 'from_file' in meta:
             return dict(parse_pose_metainfo(meta))
-    raise ValueError('neither the checkpoint nor the config describes the keypoints (metainfo of a data set)')
+    raise UsageError('neither the checkpoint nor the config describes the keypoints (metainfo of a data set)')

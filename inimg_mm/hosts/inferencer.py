@@ -31,7 +31,7 @@ Loaded = dict[str, Any]
 VISUALIZERS = {'mmdet': 'DetLocalVisualizer', 'mmpose': 'PoseLocalVisualizer', 'mmseg': 'SegLocalVisualizer'}
 
 
-class Host(ABC):
+class Inferencer(ABC):
     """A host's inferencer.
 
     Args:

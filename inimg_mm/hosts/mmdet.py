@@ -8,10 +8,13 @@ from mmengine.config import Config
 
 from inimg_mm.drawing import Instance
 
-from .inferencer import Host, Sample
+from .host import Host, Size, size_of_pipeline
+from .inferencer import Inferencer, Sample
+
+COCO_SCALE, COCO_SIZE = (1333, 800), (1280, 800)
 
 
-class Detection(Host):
+class Detection(Inferencer):
     """mmdet: boxes and masks."""
 
     scope = 'mmdet'
@@ -35,7 +38,8 @@ class Detection(Host):
         return self.inferencer.visualize([picture], [sample], return_vis=True, pred_score_thr=score_thr)[0]
 
 
-def _detection_truth(info: dict[str, Any], names: Sequence[str]) -> list[Instance]:
+def truth(info: dict[str, Any], names: Sequence[str]) -> list[Instance]:
+    """The annotated objects, see :class:`.Host`."""
     return [
         Instance(
             label=instance['bbox_label'],
@@ -48,7 +52,8 @@ def _detection_truth(info: dict[str, Any], names: Sequence[str]) -> list[Instanc
     ]
 
 
-def _detection_predicted(output: Any, names: Sequence[str]) -> list[Instance]:
+def predicted(output: Any, names: Sequence[str]) -> list[Instance]:
+    """The predicted objects, see :class:`.Host`."""
     found = output.pred_instances.cpu().numpy()
     masks = found.get('masks', [None] * len(found.labels))
     return [
@@ -68,3 +73,18 @@ def _decode_mask(segmentation: Any, height: int, width: int) -> np.ndarray | Non
     elif isinstance(segmentation['counts'], list):
         segmentation = mask_utils.frPyObjects(segmentation, height, width)
     return mask_utils.decode(segmentation).astype(bool)
+
+
+def drawing(folder: str) -> dict[str, Any]:
+    """The lines of a config by which a test draws its pictures."""
+    hook = dict(type='DetVisualizationHook', draw=True, test_out_dir=folder)
+    return {'default_hooks.visualization': hook}
+
+
+def input_size(cfg: Config) -> Size:
+    """The scale of the test pipeline; COCO's 1333 x 800 is taken as 1280 x 800, as mmdet does."""
+    width, height = size_of_pipeline(cfg)
+    return COCO_SIZE if (width, height) == COCO_SCALE else (width, height)
+
+
+HOST = Host(Detection, drawing, input_size, truth, predicted, sifted=True)

@@ -9,11 +9,13 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.structures import InstanceData
 
+from inimg_mm.config_tree import Node, nodes
 from inimg_mm.drawing import Instance
 from inimg_mm.errors import UsageError
 from inimg_mm.predictions import Scoring, Subject
 
-from .inferencer import Host, Loaded, Sample
+from .host import Host, Size
+from .inferencer import Inferencer, Loaded, Sample
 
 MODES = ('topdown', 'bottomup')
 
@@ -21,7 +23,7 @@ Finder = Callable[[Path, dict[str, Any]], np.ndarray]
 """The boxes of an image, given its path and what its loader gave: left, top, right, bottom, score."""
 
 
-class Keypoints(Host):
+class Keypoints(Inferencer):
     """mmpose: keypoints."""
 
     scope = 'mmpose'
@@ -108,16 +110,45 @@ def whole_image(path: Path, image: dict[str, Any]) -> np.ndarray:
     return np.array([[0, 0, width, height, 1]], dtype=np.float32)
 
 
-def _keypoint_truth(info: dict[str, Any], names: Sequence[str]) -> list[Instance]:
+def truth(info: dict[str, Any], names: Sequence[str]) -> list[Instance]:
+    """The annotated objects, see :class:`.Host`."""
     visible = np.minimum(info['keypoints_visible'][0].reshape(-1, info['keypoints'].shape[1])[:1], 1)
     points = np.concatenate([info['keypoints'][0], visible.T], axis=1)
     return [Instance(0, '', box=info['bbox'][0].tolist(), keypoints=points)]
 
 
-def _keypoint_predicted(output: Any, names: Sequence[str]) -> list[Instance]:
+def predicted(output: Any, names: Sequence[str]) -> list[Instance]:
+    """The predicted objects, see :class:`.Host`."""
     found = output.pred_instances
     boxes = output.gt_instances.bboxes
     return [
         Instance(0, '', box=box.tolist(), keypoints=np.concatenate([points, scores[:, None]], axis=1))
         for box, points, scores in zip(boxes, found.keypoints, found.keypoint_scores, strict=True)
     ]
+
+
+def drawing(folder: str) -> dict[str, Any]:
+    """The lines of a config by which a test draws its pictures."""
+    hook = dict(type='PoseVisualizationHook', enable=True, out_dir=folder)
+    return {'default_hooks.visualization': hook}
+
+
+def codec(cfg: Config) -> Node:
+    """The settings of a config's codec.
+
+    Raises:
+        UsageError: If the model has none with an input size.
+    """
+    for node in nodes([cfg.model, cfg.get('codec')]):
+        if 'input_size' in node:
+            return node
+    raise UsageError('the keypoint model has no codec with an input_size')
+
+
+def input_size(cfg: Config) -> Size:
+    """The codec's."""
+    width, height = codec(cfg)['input_size']
+    return width, height
+
+
+HOST = Host(Keypoints, drawing, input_size, truth, predicted)

@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config
 from mmengine.dataset import default_collate
+from mmengine.device import get_device
 
 from inimg_mm.drawing import Instance
 
-from .inferencer import Host, Loaded, Sample
+from .host import Host, Size, size_of_pipeline
+from .inferencer import Inferencer, Loaded, Sample
 
 
-class Classification(Host):
+class Classification(Inferencer):
     """mmpretrain: classes."""
 
     scope = 'mmpretrain'
@@ -51,10 +53,37 @@ class Classification(Host):
         )
 
 
-def _class_truth(info: dict[str, Any], names: Sequence[str]) -> list[Instance]:
+def truth(info: dict[str, Any], names: Sequence[str]) -> list[Instance]:
+    """The annotated objects, see :class:`.Host`."""
     return [Instance(int(label), names[label]) for label in np.ravel(info['gt_label'])]
 
 
-def _class_predicted(output: Any, names: Sequence[str]) -> list[Instance]:
+def predicted(output: Any, names: Sequence[str]) -> list[Instance]:
+    """The predicted objects, see :class:`.Host`."""
     label = int(output.pred_label.ravel()[0])
     return [Instance(label, names[label], float(output.pred_score[label]))]
+
+
+def drawing(folder: str) -> dict[str, Any]:
+    """The lines of a config by which a test draws its pictures."""
+    hook = dict(type='VisualizationHook', enable=True, interval=1, out_dir=folder)
+    return {'default_hooks.visualization': hook}
+
+
+def input_size(cfg: Config) -> Size:
+    """The crop or scale of the test pipeline, which names heights first."""
+    size = size_of_pipeline(cfg)
+    height, width = (size, size) if isinstance(size, int) else size
+    return width, height
+
+
+def loader(settings: dict[str, Any]) -> dict[str, Any]:
+    """What mmpretrain's launch script gives to a data loader."""
+    return dict(
+        collate_fn=dict(type='default_collate'),
+        pin_memory=get_device() != 'cpu',
+        persistent_workers=settings.get('num_workers', 0) > 0,
+    )
+
+
+HOST = Host(Classification, drawing, input_size, truth, predicted, loader=loader)

@@ -8,10 +8,11 @@ import torch
 from mmengine.config import Config
 from mmengine.structures import InstanceData, PixelData
 
-from inimg_mm.config_tree import Node, nodes
+from inimg_mm.config_tree import nodes
 from inimg_mm.errors import UsageError
 
-Size = tuple[int, int]
+from .host import Size
+from .mmpose import codec
 
 
 def random_batch(
@@ -56,18 +57,6 @@ def random_batch(
             )
         )
     return dict(inputs=list(images), data_samples=samples)
-
-
-def codec(cfg: Config) -> Node:
-    """The settings of a keypoint config's codec.
-
-    Raises:
-        UsageError: If the model has none with an input size.
-    """
-    for node in nodes([cfg.model, cfg.get('codec')]):
-        if 'input_size' in node:
-            return node
-    raise UsageError('the keypoint model has no codec with an input_size')
 
 
 def _num_classes(cfg: Config) -> int:

@@ -16,20 +16,15 @@ from inimg_mm.data_files.image_files import UnreadableImage
 from inimg_mm.data_files.picture_names import common_folder, picture_paths
 from inimg_mm.errors import UsageError
 from inimg_mm.files import check_folder
-from inimg_mm.hosts.inferencer import Host
+from inimg_mm.hosts import HOSTS
+from inimg_mm.hosts.inferencer import Inferencer
 from inimg_mm.hosts.mmdet import Detection
 from inimg_mm.hosts.mmpose import Finder, Keypoints
-from inimg_mm.hosts.mmpretrain import Classification
-from inimg_mm.hosts.mmseg import Segmentation
 from inimg_mm.predictions import FORMS, Image, Record, form_of
 
 from .box_source import BoxSource, boxes_of_file
 from .images import find_images
 from .weights import checked_weights
-
-HOSTS: dict[str, type[Host]] = {
-    host.scope: host for host in (Detection, Classification, Keypoints, Segmentation)
-}
 
 
 class Inferred(NamedTuple):
@@ -80,11 +75,11 @@ def infer(
             meaning for the model.
         CheckpointError: If a checkpoint is missing, damaged, or would run code.
     """
-    host = HOSTS.get(cfg.default_scope)
-    boxes = BoxSource() if boxes is None else boxes
-    if host is None:
+    if cfg.default_scope not in HOSTS:
         raise UsageError(f'models of {", ".join(HOSTS)} are drawn, and not of {cfg.default_scope!r}')
-    if score_thr is not None and host.score_thr is None:
+    inferencer = HOSTS[cfg.default_scope].inferencer
+    boxes = BoxSource() if boxes is None else boxes
+    if score_thr is not None and inferencer.score_thr is None:
         raise UsageError('--score-thr has no meaning for class maps: every pixel has a class')
     if batch_size < 1:
         raise UsageError(f'--batch-size is at least 1, not {batch_size}')
@@ -94,7 +89,7 @@ def infer(
     pictures = picture_paths(images, out_dir)
     device = checked_device(device)
     with checked_weights(cfg, checkpoint, trust) as (weights, meta):
-        model = host(cfg, weights, meta, device, batch_size)
+        model = inferencer(cfg, weights, meta, device, batch_size)
     if boxes:
         _set_boxes(model, boxes, images, device, trust)
     check_folder(out_dir)
@@ -117,7 +112,9 @@ def checked_device(device: str | None) -> str:
     return device
 
 
-def _set_boxes(model: Host, source: BoxSource, images: Sequence[Path], device: str, trust: bool) -> None:
+def _set_boxes(
+    model: Inferencer, source: BoxSource, images: Sequence[Path], device: str, trust: bool
+) -> None:
     if not isinstance(model, Keypoints) or not model.top_down:
         raise UsageError('boxes are for top-down keypoint models, which this config has none of')
     if source.file is not None:
@@ -139,7 +136,11 @@ def _boxes_of_detector(source: BoxSource, detector: Detection) -> Finder:
 
 
 def _run(
-    model: Host, images: Sequence[Path], pictures: Sequence[Path], out_dir: Path, score_thr: float | None
+    model: Inferencer,
+    images: Sequence[Path],
+    pictures: Sequence[Path],
+    out_dir: Path,
+    score_thr: float | None,
 ) -> Inferred:
     """Go through the images, a batch at a time, with a progress bar."""
     subject = model.subject()

@@ -8,9 +8,8 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 
-from inimg_mm.checkpoints.addresses import local_file
 from inimg_mm.checkpoints.fitting import check_fit
-from inimg_mm.checkpoints.reading import read_file, unwrap
+from inimg_mm.checkpoints.reading import open_checkpoint
 from inimg_mm.hosts.dataset_meta import Meta, dataset_meta
 
 
@@ -33,11 +32,11 @@ def checked_weights(cfg: Config, checkpoint: str, trust: bool = False) -> Iterat
         CheckpointError: If the checkpoint is missing, damaged, or would run code.
         UsageError: If it is of another model.
     """
-    check_fit(cfg, checkpoint, trust)
-    with local_file(checkpoint) as path:
-        content = read_file(path, trust)
-    meta = dataset_meta(cfg, content)
+    opened = open_checkpoint(checkpoint, trust)
+    check_fit(cfg, opened)
+    meta = dataset_meta(cfg, opened.meta)
     with tempfile.TemporaryDirectory() as folder:
         clean = Path(folder, 'weights.pth')
-        torch.save(dict(state_dict=unwrap(content), meta=dict(dataset_meta=meta)), clean)
+        torch.save(dict(state_dict=opened.state, meta=dict(dataset_meta=meta)), clean)
+        del opened
         yield clean, meta

@@ -1,6 +1,7 @@
-"""The hooks that keep a run and its data safe, written into a config that lacks them."""
+"""The hooks that a run adds to its config: they keep it and its data safe, draw, and write predictions."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -8,6 +9,8 @@ from mmengine.hooks import CheckpointHook
 
 from inimg_mm.engine.hooks import CorruptDataHook, ExactResumeHook, SafeCheckpointHook
 from inimg_mm.errors import UsageError
+from inimg_mm.files import check_folder, check_output
+from inimg_mm.hosts import HOSTS
 
 PLAIN = ('CheckpointHook', 'mmengine.CheckpointHook', CheckpointHook)
 """How a config names mmengine's checkpoint hook."""
@@ -49,6 +52,31 @@ def name_corrupt_data(cfg: Config, skip: int = 0) -> int:
     if skip:
         hook['skip_corrupt'] = skip
     return hook.get('skip_corrupt', 0)
+
+
+def draw_to(cfg: Config, folder: Path) -> None:
+    """Have the host's visualisation hook draw every test image into ``folder``, each a picture of its own.
+
+    Raises:
+        UsageError: If the host is unknown, or the folder cannot be written into.
+    """
+    if cfg.default_scope not in HOSTS:
+        raise UsageError(f'--show-dir knows how {", ".join(HOSTS)} draw, and not {cfg.default_scope}')
+    check_folder(folder)
+    lines = HOSTS[cfg.default_scope].drawing(str(folder))
+    configured = (cfg.get('default_hooks') or {}).get('visualization') or {}
+    hook = lines['default_hooks.visualization']
+    cfg.merge_from_dict(
+        {**lines, 'default_hooks.visualization': {**hook, 'type': configured.get('type', hook['type'])}}
+    )
+    names = dict(type='inimg_mm.PictureNamesHook', out=str(folder))
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), names]
+
+
+def save_predictions_to(cfg: Config, path: Path) -> None:
+    """Have the predictions on the test set written to a file, see :mod:`inimg_mm.predictions`."""
+    hook = dict(type='inimg_mm.SavePredictionsHook', out=str(check_output(path)))
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
 
 
 def _add(cfg: Config, kind: type) -> Any:

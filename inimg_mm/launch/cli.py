@@ -81,7 +81,7 @@ def read_config(args: argparse.Namespace) -> Config:
     """Load the config that the arguments of :func:`config_parser` describe.
 
     Raises:
-        ValueError: See :func:`inimg_mm.engine.load_config`.
+        ValueError: See :func:`.load_config`.
     """
     if 'local_rank' in args:
         os.environ.setdefault('LOCAL_RANK', str(args.local_rank))

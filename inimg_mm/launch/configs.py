@@ -11,9 +11,7 @@ from mmengine.config import Config
 
 from inimg_mm.datasets import own_data
 from inimg_mm.errors import UsageError, raised_here
-
-HOST_EXTRAS = {'mmdet': 'mm', 'mmpretrain': 'mm', 'mmpose': 'pose', 'mmseg': 'seg'}
-"""The extra of this package that installs each host."""
+from inimg_mm.host_facts import HOSTS
 
 OWN_DATA_OPTIONS = tuple(inspect.signature(own_data).parameters)[3:]
 """Options of :func:`inimg_mm.datasets.own_data` beside the data root and the classes."""
@@ -48,7 +46,7 @@ def load_config(
     cfg = _read(path)
     if not cfg.get('default_scope'):
         raise UsageError(
-            f'{path} sets no default_scope, so its host is unknown: set it to one of {list(HOST_EXTRAS)}, '
+            f'{path} sets no default_scope, so its host is unknown: set it to one of {list(HOSTS)}, '
             "or inherit from a host's default_runtime.py"
         )
     _check_host(cfg.default_scope, path)
@@ -79,7 +77,7 @@ def _read(path: Path) -> Config:
         if isinstance(error, ValueError) and raised_here(error):  # own_data's, in the config
             raise
         if isinstance(error, ModuleNotFoundError):  # of a `_base_ = 'host::…'`
-            for host in HOST_EXTRAS:
+            for host in HOSTS:
                 if host in str(error):
                     _check_host(host, path)
         message = ' '.join(str(error).split())
@@ -98,8 +96,7 @@ def _line_of(error: Exception) -> str:
 
 def _check_host(scope: str, config: Path) -> None:
     if importlib.util.find_spec(scope) is None:
-        extra = HOST_EXTRAS.get(scope)
-        remedy = f": pip install 'inimg-mm[{extra}]'" if extra else ''
+        remedy = f": pip install 'inimg-mm[{HOSTS[scope].extra}]'" if scope in HOSTS else ''
         raise UsageError(f'{config} needs {scope}, which is not installed{remedy}')
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from inimg_mm.checkpoints.reading import check_checkpoint
-from inimg_mm.checkpoints.resumable import IN_FOLDERS, check_resumable, newest_checkpoint
+from inimg_mm.checkpoints.reading import Opened, open_checkpoint
+from inimg_mm.checkpoints.resumable import IN_FOLDERS, newest_checkpoint, open_resumable
 from inimg_mm.config_tree import is_pretrained, nodes, strategy_name, type_name
 from inimg_mm.errors import CheckpointError, UsageError
 
@@ -21,9 +21,13 @@ def check_pretrained(cfg: Config, trust: bool = False) -> None:
     Raises:
         CheckpointError: If one is missing, damaged, or would run code.
     """
-    for node in nodes(cfg.get('model')):
-        if is_pretrained(node) and node.get('checkpoint'):
-            check_checkpoint(node['checkpoint'], trust or node.get('trust', False))
+    named = {
+        (node['checkpoint'], trust or node.get('trust', False)): None
+        for node in nodes(cfg.get('model'))
+        if is_pretrained(node) and node.get('checkpoint')
+    }
+    for checkpoint, trusted in named:
+        open_checkpoint(checkpoint, trusted)
 
 
 def check_strategy(cfg: Config) -> None:
@@ -48,7 +52,7 @@ def check_deepspeed(cfg: Config) -> None:
         )
 
 
-def starting_point(cfg: Config, trust: bool = False) -> str | None:
+def starting_point(cfg: Config, trust: bool = False) -> Opened | None:
     """The checkpoint that a config's training starts or goes on from, read and found sound.
 
     Args:
@@ -56,15 +60,16 @@ def starting_point(cfg: Config, trust: bool = False) -> str | None:
         trust: Accept a checkpoint that needs unpickling.
 
     Returns:
-        Its path or URL; None if the training starts from nothing.
+        The checkpoint; None if the training starts from nothing.
 
     Raises:
         CheckpointError: If it is missing, damaged, refused, or holds nothing to go on from.
     """
-    resume = cfg.get('resume')
-    start = cfg.get('load_from') or (newest_checkpoint(cfg.work_dir, trust) if resume else None)
-    if resume and start and Path(start).is_dir() and strategy_name(cfg) not in IN_FOLDERS:
-        raise CheckpointError(f'{start} is a folder: name a checkpoint in it to go on from')
-    if start and cfg.get('load_from'):
-        (check_resumable if resume else check_checkpoint)(start, trust)
-    return start
+    named = cfg.get('load_from')
+    if not cfg.get('resume'):
+        return open_checkpoint(named, trust) if named else None
+    if not named:
+        return newest_checkpoint(cfg.work_dir, trust)
+    if Path(named).is_dir() and strategy_name(cfg) not in IN_FOLDERS:
+        raise CheckpointError(f'{named} is a folder: name a checkpoint in it to go on from')
+    return open_resumable(named, trust)

@@ -6,34 +6,21 @@ The host is the config's ``default_scope``. Mistakes are found before anything i
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.device import get_device
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from inimg_mm.checkpoints.fitting import check_fit
-from inimg_mm.checkpoints.reading import check_checkpoint
+from inimg_mm.checkpoints.reading import open_checkpoint
 from inimg_mm.data_files.checks import check_annotations, check_data
-from inimg_mm.errors import UsageError
 from inimg_mm.files import check_folder
+from inimg_mm.hosts import HOSTS
 
-from .added_hooks import name_corrupt_data, resume_exactly, save_safely
-from .configs import HOST_EXTRAS, OWN_DATA_OPTIONS, load_config
-from .distributed import LAUNCHERS, join, without_shards
+from .added_hooks import draw_to, name_corrupt_data, resume_exactly, save_predictions_to, save_safely
+from .compiling import use_compiler
+from .distributed import join, without_shards
+from .mixed_precision import use_amp
 from .preflight import check_deepspeed, check_pretrained, check_strategy, starting_point
-from .switches import draw_to, save_predictions_to, scale_lr, use_amp, use_compiler
-
-__all__ = [
-    'HOST_EXTRAS',
-    'LAUNCHERS',
-    'OWN_DATA_OPTIONS',
-    'UsageError',
-    'check_checkpoint',
-    'check_data',
-    'check_fit',
-    'evaluate',
-    'load_config',
-    'train',
-]
+from .schedules import scale_lr
 
 
 def train(
@@ -51,7 +38,7 @@ def train(
     What :mod:`inimg_mm.launch.added_hooks` adds to it loses nothing: exact resuming, safe checkpoints.
 
     Args:
-        cfg: From :func:`load_config`; changed in place.
+        cfg: From :func:`.load_config`; changed in place.
         resume: 'auto' goes on from the newest checkpoint of the work folder, if there is one;
             else the checkpoint to go on from.
         amp: Train with automatic mixed precision.
@@ -70,30 +57,49 @@ def train(
         AnnotationError: If an annotation file cannot be read or has broken entries.
         CheckpointError: If a checkpoint is missing, damaged, or would run code.
     """
+    _write_switches(cfg, resume, amp, auto_scale_lr, compiler, skip_corrupt)
+    start = _checked(cfg, trust)
+    runner = build_runner(cfg, launcher)
+    if start:
+        runner._load_from = start  # the newest checkpoint that is whole, where mmengine takes the last
+    runner.train()
+
+
+def _write_switches(
+    cfg: Config,
+    resume: str | None,
+    amp: bool,
+    auto_scale_lr: bool,
+    compiler: str | bool,
+    skip_corrupt: int,
+) -> None:
+    """Write what a training is asked for into its config, with copies of annotations that leave some out."""
     if amp:
         use_amp(cfg)
     if auto_scale_lr:
         scale_lr(cfg)
     if compiler:
         use_compiler(cfg, compiler if isinstance(compiler, str) else None)
-    check_strategy(cfg)
     if resume is not None:
         cfg.resume, cfg.load_from = True, None if resume == 'auto' else resume
-    check_folder(cfg.work_dir)
-    start = starting_point(cfg, trust)
-    resuming = bool(cfg.get('resume'))
-    if start and not (resuming and Path(start).is_dir()):  # which mmengine's strategy puts together
-        check_fit(cfg, start, trust, heads=resuming)
-    check_data(cfg, ('train_dataloader', 'val_dataloader'))
     skip_corrupt = name_corrupt_data(cfg, skip_corrupt)
-    check_annotations(cfg, ('train_dataloader', 'val_dataloader'), skip_corrupt)
-    check_pretrained(cfg, trust)
     resume_exactly(cfg)
     save_safely(cfg)
-    runner = build_runner(cfg, launcher)
-    if start:
-        runner._load_from = start
-    runner.train()
+    check_folder(cfg.work_dir)
+    check_annotations(cfg, ('train_dataloader', 'val_dataloader'), skip_corrupt)
+
+
+def _checked(cfg: Config, trust: bool) -> str | None:
+    """Look at what a training reads; returns the checkpoint that it starts or goes on from."""
+    check_strategy(cfg)
+    check_data(cfg, ('train_dataloader', 'val_dataloader'))
+    check_pretrained(cfg, trust)
+    start, resuming = starting_point(cfg, trust), bool(cfg.get('resume'))
+    if start is None:
+        return None
+    if not (resuming and start.in_parts):  # which mmengine's strategy puts together
+        check_fit(cfg, start, heads=resuming)
+    return start.source
 
 
 def evaluate(
@@ -107,7 +113,7 @@ def evaluate(
     """Test a checkpoint.
 
     Args:
-        cfg: From :func:`load_config`; changed in place.
+        cfg: From :func:`.load_config`; changed in place.
         checkpoint: File or URL of the checkpoint.
         show_dir: Folder for pictures with the predictions drawn; made if it is missing.
         launcher: As in :func:`train`.
@@ -126,8 +132,7 @@ def evaluate(
     if launcher == 'none':
         without_shards(cfg)
     check_folder(cfg.work_dir)
-    check_checkpoint(checkpoint, trust)
-    check_fit(cfg, checkpoint, trust)
+    check_fit(cfg, open_checkpoint(checkpoint, trust))
     cfg.resume, cfg.load_from = False, checkpoint
     check_data(cfg, ('test_dataloader',))
     name_corrupt_data(cfg)
@@ -142,17 +147,22 @@ def evaluate(
 def build_runner(cfg: Config, launcher: str) -> Runner:
     """Build the config's runner, in the process group of its launcher."""
     cfg.launcher = launcher
-    if cfg.default_scope == 'mmpretrain':
-        _fill_in_mmpretrain_loaders(cfg)
+    fill_in_loaders(cfg)
     join(cfg)
     check_deepspeed(cfg)
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 
-def _fill_in_mmpretrain_loaders(cfg: Config) -> None:
-    """Give the loaders the defaults that mmpretrain's launch script gives them."""
+def fill_in_loaders(cfg: Config) -> None:
+    """Give the data loaders what the host's own launch script gives them; no workers do not persist."""
+    host = HOSTS.get(cfg.default_scope)
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        if loader := cfg.get(name):
-            loader.setdefault('collate_fn', dict(type='default_collate'))
-            loader.setdefault('pin_memory', get_device() != 'cpu')
-            loader.setdefault('persistent_workers', loader.get('num_workers', 0) > 0)
+        loader = cfg.get(name)
+        if not isinstance(loader, dict):
+            continue
+        for key, value in (host.loader(loader) if host else {}).items():
+            loader.setdefault(key, value)
+        if not loader.get('num_workers', 0):
+            loader.pop('prefetch_factor', None)
+            if loader.get('persistent_workers'):
+                loader['persistent_workers'] = False

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from inimg_mm.errors import UsageError
 from inimg_mm.files import json_text
 
 from .records import (
@@ -62,7 +63,7 @@ def _of_each(keypoints: np.ndarray, *choices: Any) -> np.ndarray:
             return np.full(len(keypoints), values)
         if values is not None and len(values) == len(keypoints):
             return array(values)
-    raise ValueError('no value for each object')
+    raise UsageError('no value for each object')
 
 
 def _lines(records: Sequence[Record], scoring: Scoring) -> Iterator[str]:

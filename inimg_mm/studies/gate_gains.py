@@ -20,7 +20,7 @@ from inimg_mm.registry import build_model
 from .demo_report import METRICS
 
 PLAIN = 'none'
-GATES: dict[str, dict[str, Any] | None] = {
+COMPARED: dict[str, dict[str, Any] | None] = {
     PLAIN: None,
     'SE': dict(type='SE'),
     'CMPE-SE 1x1': dict(type='CMPESE', view='pair_1x1'),
@@ -62,7 +62,7 @@ def compare(
     if plain is None:
         _once(base, _scratch(cfg, None, seed, epochs))
         plain = str(base / 'trained.pth')
-    for name, attention in GATES.items():
+    for name, attention in COMPARED.items():
         _once(_folder(work_dir, name, 'warm', seed), _warm(cfg, attention, seed, more, plain), first=True)
         if name != PLAIN:
             _once(
@@ -77,7 +77,7 @@ def table(work_dir: Path, seeds: Sequence[int]) -> str:
         '| gate | metric | warm start: before training | after | from scratch |',
         '| --- | --- | ---: | ---: | ---: |',
     ]
-    for name in GATES:
+    for name in COMPARED:
         warm = _results(_folder(work_dir, name, 'warm', seed) for seed in seeds)
         scratch = _results(_folder(work_dir, name, 'scratch', seed) for seed in seeds)
         for metric in warm[0]['end']:

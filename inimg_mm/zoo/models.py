@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
+from inimg_mm.errors import UsageError
+
 if TYPE_CHECKING:
     from inimg_mm.models.backbones import Backbone
 
@@ -129,11 +131,11 @@ def get(name: str) -> Model:
     """Look a model up.
 
     Raises:
-        ValueError: If there is none of that name; close ones are named, or all.
+        UsageError: If there is none of that name; close ones are named, or all.
     """
     if name not in MODELS:
         close = get_close_matches(str(name), MODELS, n=5) or list(MODELS)
-        raise ValueError(f'no model {name!r} in the zoo; choose from {close}')
+        raise UsageError(f'no model {name!r} in the zoo; choose from {close}')
     return MODELS[name]
 
 
@@ -145,7 +147,7 @@ def build(name: str, **overrides: Any) -> 'Backbone':
         **overrides: Arguments of the backbone, over the zoo's.
 
     Raises:
-        ValueError: If the name is unknown or an argument cannot be honoured.
+        UsageError: If the name is unknown or an argument cannot be honoured.
     """
     from inimg_mm.registry import MODELS as REGISTRY
 

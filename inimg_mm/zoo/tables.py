@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from inimg_mm import zoo
+from inimg_mm.errors import UsageError
 
 from .complexity import measure
 
-GATES = {
+GATE_SPECS = {
     'SE': dict(type='SE'),
     'CMPE-SE double FC': dict(type='CMPESE', view='double_fc'),
     'CMPE-SE 2x1 pair view': dict(type='CMPESE', view='pair_2x1'),
@@ -52,7 +53,7 @@ def gate_table() -> str:
         '| --- | ---: | ---: | ---: | ---: |',
         f'| none | {plain.params / 1e6:.3f} | | {plain.macs / 1e9:.3f} | |',
     ]
-    for name, attention in GATES.items():
+    for name, attention in GATE_SPECS.items():
         size = measure('resnet50', attention=attention)
         rows.append(
             f'| {name} | {size.params / 1e6:.3f} | {size.params / plain.params - 1:.2%} '
@@ -70,7 +71,7 @@ def fill(text: str, tables: Tables = TABLES) -> str:
     """Replace what stands between ``<!-- NAME -->`` and ``<!-- end NAME -->`` by each table.
 
     Raises:
-        ValueError: If ``text`` has no such place for any table.
+        UsageError: If ``text`` has no such place for any table.
     """
     found = False
     for name, table in tables.items():
@@ -80,7 +81,7 @@ def fill(text: str, tables: Tables = TABLES) -> str:
             text = f'{head}{begin}\n{table()}\n{end}{rest.split(end, 1)[1]}'
             found = True
     if not found:
-        raise ValueError(
+        raise UsageError(
             f'no place for a table; write <!-- NAME --> and <!-- end NAME -->, NAME of {list(tables)}'
         )
     return text
@@ -93,7 +94,7 @@ def fill_file(path: Path, tables: Tables = TABLES) -> bool:
         Whether the file changed.
 
     Raises:
-        ValueError: If the file has no place for a table.
+        UsageError: If the file has no place for a table.
     """
     before = path.read_text()
     after = fill(before, tables)

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
+from helpers.nets import count_parameters
 from inimg_mm import catalogue
 from inimg_mm.catalogue.metafiles import describe
-from inimg_mm.catalogue.model_complexity import count_parameters
 from inimg_mm.checking.training_step import check_config
 from inimg_mm.errors import UsageError
+from inimg_mm.host_facts import HOSTS
 from inimg_mm.launch import load_config
-from inimg_mm.launch.configs import HOST_EXTRAS
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 PATHS = catalogue.config_files(CONFIGS)
@@ -101,11 +101,11 @@ def test_step(path):
     assert {'model', 'channels', 'weights', 'frozen', 'gradients', 'step'} == {f.check for f in findings}
 
 
-@pytest.mark.parametrize('host', HOST_EXTRAS)
+@pytest.mark.parametrize('host', HOSTS)
 def test_missing_host(host, monkeypatch):
     """It says which extra installs its host, in text and in Python."""
     paths = [path for path in PATHS if host_of(path) == host]
     monkeypatch.setitem(sys.modules, host, None)
     for path in (paths[0], next(path for path in paths if path.stem.endswith('_python'))):
-        with pytest.raises(UsageError, match=rf"{path.name} needs {host}.*'inimg-mm\[{HOST_EXTRAS[host]}\]'"):
+        with pytest.raises(UsageError, match=rf"{path.name} needs {host}.*'inimg-mm\[{HOSTS[host].extra}\]'"):
             load_config(path)

@@ -7,8 +7,10 @@ import torch
 from mmengine.config import Config
 from torch.utils.flop_counter import FlopCounterMode
 
-from inimg_mm.catalogue.model_complexity import count_parameters, input_size, measure_config
+from helpers.nets import count_parameters
+from inimg_mm.catalogue.model_complexity import measure_config
 from inimg_mm.errors import UsageError
+from inimg_mm.hosts import HOSTS
 from inimg_mm.hosts.random_batch import random_batch
 from inimg_mm.launch import load_config
 from inimg_mm.registry import build_model
@@ -32,14 +34,15 @@ def load(path):
 
 @pytest.mark.parametrize('name', SIZES)
 def test_input_size(name):
-    assert input_size(load(CONFIGS / name)) == SIZES[name]
+    cfg = load(CONFIGS / name)
+    assert HOSTS[cfg.default_scope].input_size(cfg) == SIZES[name]
 
 
 def test_input_size_unknown():
     cfg = load(CONFIGS / 'demo' / 'se-r18_digits.py')
     cfg.test_dataloader.dataset.pipeline = [dict(type='LoadImageFromFile')]
     with pytest.raises(UsageError, match='how large the images are'):
-        input_size(cfg)
+        HOSTS[cfg.default_scope].input_size(cfg)
 
 
 # ---- two stages --------------------------------------------------------------------------------------

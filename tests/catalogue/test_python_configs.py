@@ -13,12 +13,12 @@ from mmengine.runner import Runner
 from inimg_mm import zoo
 from inimg_mm.checking.weights import pretrained_nodes
 from inimg_mm.checkpoints import CheckpointError, Pretrained
+from inimg_mm.host_facts import HOSTS
 from inimg_mm.launch import load_config
-from inimg_mm.launch.configs import HOST_EXTRAS
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 PYTHON = sorted(CONFIGS.glob('*/*_python.py'))
-HOSTS = {'imagenet': 'mmpretrain', 'coco_keypoint': 'mmpose', 'voc_semantic': 'mmseg'}
+HOST_OF = {'imagenet': 'mmpretrain', 'coco_keypoint': 'mmpose', 'voc_semantic': 'mmseg'}
 READ = {*inspect.signature(Runner.__init__).parameters, 'auto_scale_lr', 'sync_bn', 'find_unused_parameters'}
 """What a training reads of a config; other names in it are variables of the file."""
 
@@ -42,8 +42,8 @@ def what_is_read(cfg):
 
 
 def need_host(path):
-    host = HOSTS.get(path.parent.name, 'mmdet')
-    pytest.importorskip(host, reason=f'the config is of {host} (extra {HOST_EXTRAS[host]})')
+    host = HOST_OF.get(path.parent.name, 'mmdet')
+    pytest.importorskip(host, reason=f'the config is of {host} (extra {HOSTS[host].extra})')
 
 
 @pytest.mark.parametrize('path', PYTHON, ids=lambda path: path.stem)

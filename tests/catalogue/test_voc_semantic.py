@@ -90,15 +90,11 @@ def train(cfg, folder, processes=1):
     return done.stdout + done.stderr
 
 
-ON_CPU = pytest.mark.skipif(
-    torch.cuda.is_available(), reason='two processes need two GPUs, where there are any'
-)
-
-
 @pytest.mark.slow
+@pytest.mark.usefixtures('on_cpu')
 @pytest.mark.parametrize(
     ('name', 'processes'),
-    [pytest.param('fcn-8s_scnet50_4xb4-20k', 2, marks=ON_CPU), ('pspnet_ini-r50-d8_4xb4-40k', 1)],
+    [('fcn-8s_scnet50_4xb4-20k', 2), ('pspnet_ini-r50-d8_4xb4-40k', 1)],
 )
 def test_trains_on_files(name, processes, voc):
     cfg = small(name, voc)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from inimg_mm.checkpoints.fitting import check_fit
+from inimg_mm.checkpoints.reading import open_checkpoint
 from inimg_mm.errors import UsageError
 from inimg_mm.launch import evaluate, load_config, train
 from inimg_mm.registry import build_model
@@ -32,8 +33,8 @@ def checkpoint(tmp_path):
 
 
 def test_its_own(checkpoint):
-    check_fit(config(), checkpoint())
-    check_fit(config(), checkpoint(prefix='module.'))
+    check_fit(config(), open_checkpoint(checkpoint()))
+    check_fit(config(), open_checkpoint(checkpoint(prefix='module.')))
 
 
 OTHERS = {
@@ -57,11 +58,11 @@ def test_a_lost_prefix(checkpoint, tmp_path):
     file = str(tmp_path / 'backbone.pth')
     torch.save({k.removeprefix('backbone.'): v for k, v in state.items() if 'backbone' in k}, file)
     with pytest.raises(UsageError, match=r"init_cfg=dict\(type='inimg_mm\.Pretrained'"):
-        check_fit(config(), file)
+        check_fit(config(), open_checkpoint(file))
 
 
 def test_training_goes_on_with_other_classes_and_not_with_another_backbone(checkpoint, tmp_path):
-    check_fit(config(), checkpoint(**OTHERS['other classes']), heads=False)
+    check_fit(config(), open_checkpoint(checkpoint(**OTHERS['other classes'])), heads=False)
     cfg = config(load_from=checkpoint(**OTHERS['a plain net for a gated one']), work_dir=str(tmp_path))
     with pytest.raises(UsageError, match='is not of the model'):
         train(cfg)

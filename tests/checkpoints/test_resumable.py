@@ -10,11 +10,10 @@ from mmengine.config import Config
 
 from helpers.tooling import CONFIGS, DETECTOR, QUICKEST, assert_refused, call_tool
 from helpers.toy_training import assert_same, names, safe, state, train, validated
-from inimg_mm.checkpoints import resumable as resuming
-from inimg_mm.checkpoints.resumable import check_resumable, newest_checkpoint
+from inimg_mm.checkpoints import resumable
+from inimg_mm.checkpoints.resumable import newest_checkpoint, open_resumable
 from inimg_mm.errors import CheckpointError, RefusedError
-from inimg_mm.launch import added_hooks as safekeeping
-from inimg_mm.launch import load_config
+from inimg_mm.launch import added_hooks, load_config
 from inimg_mm.launch.preflight import starting_point
 
 pytestmark = pytest.mark.usefixtures('quickly')
@@ -59,10 +58,10 @@ def test_a_damaged_checkpoint_is_skipped(trained, tmp_path, damage):
 
 def test_the_warning_names_both(trained, monkeypatch):
     said = []
-    monkeypatch.setattr(resuming, 'print_log', lambda text, *options: said.append((text, *options)))
+    monkeypatch.setattr(resumable, 'print_log', lambda text, *options: said.append((text, *options)))
     cut(trained / 'epoch_3.pth')
     cut(trained / 'epoch_2.pth', 0.9)
-    assert newest_checkpoint(trained) == str(trained / 'epoch_1.pth')
+    assert newest_checkpoint(trained).source == str(trained / 'epoch_1.pth')
     ((text, logger, level),) = said
     assert (logger, level) == ('current', logging.WARNING)
     for part in (
@@ -78,9 +77,9 @@ def test_a_number_is_no_string(tmp_path):
     train(safe(tmp_path, **{'train_cfg.max_epochs': 10}))
     shutil.copy(tmp_path / 'epoch_1.pth', tmp_path / 'best_error_epoch_9.pth')
     shutil.copy(tmp_path / 'epoch_1.pth', tmp_path / 'epoch_11.pth')  # of an earlier, longer training
-    assert newest_checkpoint(tmp_path).endswith('epoch_10.pth')
+    assert newest_checkpoint(tmp_path).source.endswith('epoch_10.pth')
     cut(tmp_path / 'epoch_10.pth')
-    assert newest_checkpoint(tmp_path).endswith('/epoch_9.pth')
+    assert newest_checkpoint(tmp_path).source.endswith('/epoch_9.pth')
 
 
 def test_all_are_damaged(trained):
@@ -102,7 +101,7 @@ def test_code_stops(trained):
 def test_weights_alone_are_no_training(tmp_path):
     torch.save(dict(state_dict={}), tmp_path / 'x.pth')
     with pytest.raises(CheckpointError, match=r'x.pth holds no state of a training \(meta, message_hub\)'):
-        check_resumable(str(tmp_path / 'x.pth'))
+        open_resumable(str(tmp_path / 'x.pth'))
 
 
 def test_nothing_to_resume(tmp_path):
@@ -113,9 +112,9 @@ def test_nothing_to_resume(tmp_path):
 
 def test_without_a_pointer(trained):
     (trained / 'last_checkpoint').unlink()
-    assert newest_checkpoint(trained) == str(trained / 'epoch_3.pth')
+    assert newest_checkpoint(trained).source == str(trained / 'epoch_3.pth')
     (trained / 'last_checkpoint').write_text('')
-    assert newest_checkpoint(trained) == str(trained / 'epoch_3.pth')
+    assert newest_checkpoint(trained).source == str(trained / 'epoch_3.pth')
 
 
 @pytest.mark.parametrize(
@@ -123,9 +122,9 @@ def test_without_a_pointer(trained):
 )
 def test_a_pointer_to_nothing(trained, content):
     (trained / 'last_checkpoint').write_bytes(content)
-    assert newest_checkpoint(trained) == str(trained / 'epoch_3.pth')
+    assert newest_checkpoint(trained).source == str(trained / 'epoch_3.pth')
     cut(trained / 'epoch_3.pth')
-    assert newest_checkpoint(trained) == str(trained / 'epoch_2.pth')
+    assert newest_checkpoint(trained).source == str(trained / 'epoch_2.pth')
 
 
 def test_a_pointer_to_nothing_where_nothing_is(tmp_path):
@@ -186,7 +185,7 @@ def test_the_config_says_what_to_go_on_from(trained):
 def test_the_tool_puts_it_in_the_place_of_mmengines():
     cfg = load_config(CONFIGS[DETECTOR])
     cfg.default_hooks.checkpoint.max_keep_ckpts = 7
-    safekeeping.save_safely(cfg)
+    added_hooks.save_safely(cfg)
     checkpoint = cfg.default_hooks.checkpoint
     assert (checkpoint.type, checkpoint.max_keep_ckpts) == ('inimg_mm.SafeCheckpointHook', 7)
 
@@ -198,20 +197,20 @@ def test_the_tool_puts_it_in_the_place_of_mmengines():
         (dict(type='Mine'), 'Mine'),
     ):
         cfg = Config(dict(default_hooks=dict(checkpoint=hook)))
-        safekeeping.save_safely(cfg)
+        added_hooks.save_safely(cfg)
         assert cfg.default_hooks.checkpoint.type == after
     cfg = Config(dict(default_hooks=dict(checkpoint=None)))
-    safekeeping.save_safely(cfg)
+    added_hooks.save_safely(cfg)
     assert cfg.default_hooks.checkpoint is None
     cfg = Config(dict())
-    safekeeping.save_safely(cfg)
+    added_hooks.save_safely(cfg)
     assert cfg.default_hooks.checkpoint == dict(type='inimg_mm.SafeCheckpointHook', interval=1)
 
 
 def test_the_tool_keeps_a_users_hooks():
     cfg = Config(dict(custom_hooks=[dict(type='Mine')]))
-    safekeeping.resume_exactly(cfg)
-    safekeeping.resume_exactly(cfg)
+    added_hooks.resume_exactly(cfg)
+    added_hooks.resume_exactly(cfg)
     assert cfg.custom_hooks == [dict(type='Mine'), dict(type='inimg_mm.ExactResumeHook')]
 
 

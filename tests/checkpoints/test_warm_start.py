@@ -9,7 +9,7 @@ from helpers.nets import image, loss_of, randomise, tiny
 from helpers.pretrained import assert_refused, assert_same, save
 from inimg_mm.checkpoints import Pretrained
 from inimg_mm.checkpoints.fitting import gate_names
-from inimg_mm.zoo.tables import GATES
+from inimg_mm.zoo.tables import GATE_SPECS
 
 NETS = {
     'ResNet-18': ('resnet18', {}),
@@ -37,11 +37,11 @@ def assert_equal_maps(gated, plain, x):
         assert torch.equal(actual, expected)
 
 
-@pytest.mark.parametrize('gate', GATES)
+@pytest.mark.parametrize('gate', GATE_SPECS)
 @pytest.mark.parametrize('net', NETS)
 def test_outputs_are_those_of_the_plain_net(tmp_path, net, gate):
     name, options = NETS[net]
-    plain, gated, fit = gated_from_plain(tmp_path, name, GATES[gate], **options)
+    plain, gated, fit = gated_from_plain(tmp_path, name, GATE_SPECS[gate], **options)
     gates = [name for name in gate_names(gated) if not name.endswith('num_batches_tracked')]
     assert fit.share == 1
     assert fit.excused == gates
@@ -60,16 +60,16 @@ def test_outputs_are_those_of_the_plain_net(tmp_path, net, gate):
 @pytest.mark.parametrize('gate', ['SE', 'Inner-Imaging D+A+F'])
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16], ids=str)
 def test_in_lower_precision(tmp_path, gate, dtype):
-    plain, gated, _ = gated_from_plain(tmp_path, 'resnet50', GATES[gate], dtype=torch.float32)
+    plain, gated, _ = gated_from_plain(tmp_path, 'resnet50', GATE_SPECS[gate], dtype=torch.float32)
     x = image(64, 64)
     with torch.no_grad(), torch.autocast('cpu', dtype, enabled=dtype == torch.bfloat16):
         assert_equal_maps(gated.eval(), plain.eval(), x)
         assert_equal_maps(gated.train(), plain.train(), x)
 
 
-@pytest.mark.parametrize('gate', GATES)
+@pytest.mark.parametrize('gate', GATE_SPECS)
 def test_gates_learn_from_there(tmp_path, gate):
-    attention = dict(GATES[gate], reduction=2)
+    attention = dict(GATE_SPECS[gate], reduction=2)
     _, net, _ = gated_from_plain(tmp_path, 'resnet50', attention, out_indices=(0,))
     net.train()
     blocks = [block.gate_module for block in net.layer1]

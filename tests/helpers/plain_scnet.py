@@ -11,7 +11,7 @@ TOLERANCE = 1e-9
 
 @dataclass
 class PlainSCNet:
-    """A second SCNet, from the design's description: functions on raw weights under the authors' names.
+    """A second SCNet, written from the paper: functions on raw weights under the authors' names.
 
     Widths, depth, groups and the stem's form follow from the weights.
     """

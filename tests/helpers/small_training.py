@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from helpers.tooling import CONFIGS, QUICKEST
-from inimg_mm import engine
+from inimg_mm import launch
 
 SE = dict(type='SE')
 CMPESE = dict(type='CMPESE', view='folded_3x3', fold=dict(width=16, pad=True))
@@ -42,7 +42,7 @@ STILL = {
 
 def classifier(work_dir, gate=INNER_IMAGING, **options):
     """The demo classifier, narrow, on 20 images: three iterations an epoch."""
-    return engine.load_config(
+    return launch.load_config(
         CONFIGS[QUICKEST], {**QUICK, 'model.backbone.attention': gate, **options}, work_dir
     )
 

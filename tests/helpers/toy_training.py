@@ -1,5 +1,6 @@
 """Trainings of a second on a toy model, which are stopped at any moment; what the tests of resuming share."""
 
+import os
 import random
 from contextlib import nullcontext
 from pathlib import Path
@@ -272,3 +273,13 @@ def assert_equal(a, b, where):
 
 def differs(a, b):
     return any(not torch.equal(a['state_dict'][key], b['state_dict'][key]) for key in a['state_dict'])
+
+
+def train_as_rank(rank, port, cfg, stop, resume):
+    """Train as one of two processes, in a process of its own."""
+    os.environ.update(
+        RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port)
+    )
+    torch.distributed.init_process_group('gloo')
+    train(Config(cfg), resume, stop)
+    torch.distributed.destroy_process_group()

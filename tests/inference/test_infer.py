@@ -16,7 +16,7 @@ from mmengine.structures import InstanceData
 from pycocotools.coco import COCO
 
 from helpers.tooling import CONFIGS
-from inimg_mm import engine
+from inimg_mm import launch
 from inimg_mm.registry import build_model
 
 CLASSIFIER = CONFIGS['se-r18_digits']
@@ -165,7 +165,7 @@ def test_a_pure_python_config(photo, infer_tool, tmp_path):
         '    dict(type=Resize, scale=32), dict(type=PackInputs)]))\n'
     )
     checkpoint = tmp_path / 'x.pth'
-    torch.save(build_model(engine.load_config(config)).state_dict(), checkpoint)
+    torch.save(build_model(launch.load_config(config)).state_dict(), checkpoint)
     assert infer_tool(config, checkpoint, photo) == 0
     assert written(tmp_path)['classes'] == ['cat', 'dog']
 

@@ -11,8 +11,12 @@ pytest.importorskip('mmdet', reason='the tools launch the hosts (extra mm)')
 pytest.importorskip('mmpretrain', reason='the tools launch the hosts (extra mm)')
 
 from helpers.tooling import CONFIGS
-from inimg_mm import engine
-from inimg_mm.inference import images, infer, weights
+from inimg_mm import launch
+from inimg_mm.checkpoints.reading import Opened
+from inimg_mm.data_files.image_files import as_picture
+from inimg_mm.hosts.dataset_meta import LOADERS, dataset_meta
+from inimg_mm.data_files.picture_names import picture_paths
+from inimg_mm.inference import images, infer
 
 CLASSIFIER = CONFIGS['se-r18_digits']
 DETECTOR = CONFIGS['faster-rcnn_cmpese-r18_fpn_digits']
@@ -29,7 +33,7 @@ def written(folder):
 
 
 def names(config, content=None, **options):
-    return weights.dataset_meta(engine.load_config(config, options), content or {})['classes']
+    return dataset_meta(launch.load_config(config, options), Opened('', content or {}).meta)['classes']
 
 
 def test_names_are_the_checkpoints():
@@ -45,31 +49,28 @@ def test_names_are_the_configs():
 
 
 def test_names_are_not_cocos_by_accident():
-    cfg = engine.load_config(DETECTOR)
-    for loader in weights.LOADERS:
+    cfg = launch.load_config(DETECTOR)
+    for loader in LOADERS:
         del cfg[loader].dataset.metainfo
-    assert weights.dataset_meta(cfg, {})['classes'] == tuple(f'class {index}' for index in range(10))
+    assert dataset_meta(cfg, {})['classes'] == tuple(f'class {index}' for index in range(10))
     cfg.model.roi_head.bbox_head.num_classes = 80
-    assert weights.dataset_meta(cfg, {})['classes'][:2] == ('person', 'bicycle')
+    assert dataset_meta(cfg, {})['classes'][:2] == ('person', 'bicycle')
 
 
 def test_own_data_names_classes(folder):
-    cfg = engine.load_config(DETECTOR, data_root=folder / 'data' / 'demo', classes=['two', 'six'])
-    assert weights.dataset_meta(cfg, {})['classes'] == ('two', 'six')
+    cfg = launch.load_config(DETECTOR, data_root=folder / 'data' / 'demo', classes=['two', 'six'])
+    assert dataset_meta(cfg, {})['classes'] == ('two', 'six')
 
 
 def test_keypoints_have_names():
     pytest.importorskip('mmpose', reason='keypoints need mmpose (extra pose)')
-    cfg = engine.load_config(KEYPOINTS)
-    meta = weights.dataset_meta(cfg, {})
+    cfg = launch.load_config(KEYPOINTS)
+    meta = dataset_meta(cfg, {})
     assert meta['keypoint_id2name'][4] == 'centre'
-    assert (
-        weights.dataset_meta(cfg, {'meta': {'dataset_meta': {**meta, 'dataset_name': 'x'}}})['dataset_name']
-        == 'x'
-    )
-    for loader in weights.LOADERS:
+    assert dataset_meta(cfg, {'dataset_meta': {**meta, 'dataset_name': 'x'}})['dataset_name'] == 'x'
+    for loader in LOADERS:
         del cfg[loader].dataset.metainfo
-    assert weights.dataset_meta(cfg, {})['dataset_name'] == 'coco'  # that of the type
+    assert dataset_meta(cfg, {})['dataset_name'] == 'coco'  # that of the type
 
 
 # ---- images ---------------------------------------------------------------------------------------------
@@ -101,18 +102,18 @@ def test_files_folders_and_patterns(album, monkeypatch):
         ('*.jpg', r"no image matches '\*.jpg'"),
         ('out', f'all images of out are in {album / "out"}, where the pictures go'),
     ):
-        with pytest.raises(engine.UsageError, match=message):
+        with pytest.raises(launch.UsageError, match=message):
             images.find_images([source], album / 'out')
 
 
 def test_pictures_of_one_name_do_not_meet(album):
     found = [album / name for name in ('a/1.jpg', 'b/1.jpg', 'b/10.tif')]
-    assert images.picture_paths(found, Path('/out')) == [
+    assert picture_paths(found, Path('/out')) == [
         Path(f'/out/{p}') for p in ('a/1.jpg', 'b/1.jpg', 'b/10.tif.png')
     ]
-    assert images.picture_paths(found[:1], Path('/out')) == [Path('/out/1.jpg')]
-    with pytest.raises(engine.UsageError, match='would overwrite its image'):
-        images.picture_paths(found, album)
+    assert picture_paths(found[:1], Path('/out')) == [Path('/out/1.jpg')]
+    with pytest.raises(launch.UsageError, match='would overwrite its image'):
+        picture_paths(found, album)
 
 
 @pytest.mark.parametrize(
@@ -120,11 +121,11 @@ def test_pictures_of_one_name_do_not_meet(album):
 )
 def test_pixels_become_a_picture(shape, kind):
     pixels = np.full(shape, 257 * 100 if kind == np.uint16 else 100, kind)
-    assert (images.as_picture(pixels) == np.full((2, 3, 3), 100, np.uint8)).all()
+    assert (as_picture(pixels) == np.full((2, 3, 3), 100, np.uint8)).all()
 
 
 def test_colours_keep_their_order():
-    assert images.as_picture(np.array([[[1, 2, 3, 255]]], np.uint8)).tolist() == [[[3, 2, 1]]]
+    assert as_picture(np.array([[[1, 2, 3, 255]]], np.uint8)).tolist() == [[[3, 2, 1]]]
 
 
 def test_other_kinds_of_images(untrained, photo, infer_tool, tmp_path):
@@ -172,7 +173,7 @@ def test_the_configs_pipeline_is_used(untrained, photo, tmp_path, monkeypatch):
     monkeypatch.setattr(ImageClassifier, 'forward', observed)
     steps = 'test_dataloader.dataset.pipeline'
     options = {f'{steps}.0.color_type': 'color_ignore_orientation', f'{steps}.1.scale': (40, 80)}
-    cfg = engine.load_config(CLASSIFIER, options)
+    cfg = launch.load_config(CLASSIFIER, options)
     done = infer(cfg, str(untrained(CLASSIFIER)), [turned], tmp_path / 'out', device='cpu')
     assert sizes == [(1, 3, 80, 40)]  # the scale is width and height
     (image,) = json.loads(done.predictions.read_text())['images']

@@ -23,13 +23,12 @@ from mmengine.model import MMDistributedDataParallel
 
 from helpers.nets import image, randomise, tiny
 from helpers.small_training import GATES, STILL, assert_close, checkpoint, classifier
-from helpers.tooling import CONFIGS, DETECTOR, ROOT, TOOLS, TWO_ITERATIONS
-from inimg_mm import engine
-from inimg_mm.launch import runs as launch
+from helpers.tooling import CONFIGS, DETECTOR, ROOT, TOOLS, TWO_ITERATIONS, use_cpu
+from inimg_mm import launch
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(launch.get_device() != 'cpu', reason='gloo is for machines without an accelerator'),
+    pytest.mark.usefixtures('on_cpu'),  # gloo is for machines without an accelerator
 ]
 
 LIMIT = 300
@@ -91,8 +90,9 @@ def alone(folder, tmp_path_factory):
     """The small training in one process: two epochs of three batches of eight."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        use_cpu(patch)
         cfg = classifier(tmp_path_factory.mktemp('alone'), **{**STILL, 'train_cfg.max_epochs': 2})
-        engine.train(cfg)
+        launch.train(cfg)
     return cfg
 
 
@@ -194,7 +194,7 @@ def test_dist_test_tests_as_one_process_does(folder, monkeypatch, config, alone,
     output = succeeded(job('dist_test.sh', config(), path, 2, '--out', written, cwd=folder))
     assert 'GPU number: 2' in output
     monkeypatch.chdir(folder)
-    assert json.loads(written.read_text()) == engine.evaluate(classifier(tmp_path), path)
+    assert json.loads(written.read_text()) == launch.evaluate(classifier(tmp_path), path)
 
 
 # ---- a process that dies --------------------------------------------------------------------------------
@@ -269,7 +269,7 @@ def test_trouble_on_one_machine_ends_the_job_on_the_other(folder, troubled, tmp_
 
 def test_fsdp_trains_resumes_and_is_tested(folder, config, alone, tmp_path):
     """Sharded by blocks over two processes: the weights of one process, whole checkpoints, exact resuming."""
-    lines = engine.load_config(ROOT / 'configs' / 'imagenet' / 'se-r101-fsdp_32xb32_in1k.py')
+    lines = launch.load_config(ROOT / 'configs' / 'imagenet' / 'se-r101-fsdp_32xb32_in1k.py')
     path = config('fsdp', runner_type=lines.runner_type, strategy=lines.strategy.to_dict())
     command = ['dist_train.sh', path, 2, '--work-dir', tmp_path / 'w']
     output = succeeded(job(*command, '--cfg-options', 'train_cfg.max_epochs=1', cwd=folder))

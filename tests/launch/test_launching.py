@@ -13,8 +13,7 @@ from helpers.files import Hostile
 from helpers.tooling import CONFIGS, QUICKEST, ROOT, assert_refused
 from inimg_mm.engine.sharding import ShardedStrategy
 from inimg_mm.errors import UsageError
-from inimg_mm.launch import distributed, load_config, preflight, switches
-from inimg_mm.launch import runs as launch
+from inimg_mm.launch import compiling, distributed, load_config, preflight, runs, schedules
 
 pytest.importorskip('mmdet', reason='the tools launch the hosts (extra mm)')
 pytest.importorskip('mmpretrain', reason='the tools launch the hosts (extra mm)')
@@ -205,7 +204,7 @@ def test_weights_of_a_hosts_part_do_not_run(folder, monkeypatch, capsys, tmp_pat
 
 def test_auto_scale_lr(monkeypatch, capsys):
     cfg = Config(dict(auto_scale_lr=dict(base_batch_size=16, enable=False)))
-    switches.scale_lr(cfg)
+    schedules.scale_lr(cfg)
     assert cfg.auto_scale_lr == dict(base_batch_size=16, enable=True)
     refusal = dict(message='auto_scale_lr=dict(base_batch_size=…) in the config')
     assert_refused(monkeypatch, capsys, 'train.py', CONFIGS[QUICKEST], '--auto-scale-lr', **refusal)
@@ -213,12 +212,12 @@ def test_auto_scale_lr(monkeypatch, capsys):
 
 def test_compile():
     cfg = Config(dict())
-    switches.use_compiler(cfg, 'eager')
+    compiling.use_compiler(cfg, 'eager')
     assert cfg.get('compile') == dict(backend='eager')
     cfg = Config(dict(compile=dict(backend='aot_eager', dynamic=False)))
-    switches.use_compiler(cfg)
+    compiling.use_compiler(cfg)
     assert cfg.get('compile') == dict(backend='aot_eager', dynamic=False)
-    switches.use_compiler(cfg, 'eager')
+    compiling.use_compiler(cfg, 'eager')
     assert cfg.get('compile') == dict(backend='eager', dynamic=False)
 
 
@@ -244,13 +243,13 @@ def test_inductor_needs_something_to_write_code_for(monkeypatch):
         raise InvalidCxxCompiler
 
     monkeypatch.setattr(cpp_builder, 'get_cpp_compiler', none)
-    monkeypatch.setattr(switches, 'get_device', lambda: 'cpu')
+    monkeypatch.setattr(compiling, 'get_device', lambda: 'cpu')
     with pytest.raises(UsageError, match=r'needs a C\+\+ compiler'):
-        switches.use_compiler(Config(dict()))
+        compiling.use_compiler(Config(dict()))
     monkeypatch.setattr(torch.utils._triton, 'has_triton', lambda: False)
-    monkeypatch.setattr(switches, 'get_device', lambda: 'cuda')
+    monkeypatch.setattr(compiling, 'get_device', lambda: 'cuda')
     with pytest.raises(UsageError, match='needs Triton'):
-        switches.use_compiler(Config(dict()))
+        compiling.use_compiler(Config(dict()))
 
 
 # ---- strategies -----------------------------------------------------------------------------------------
@@ -296,7 +295,7 @@ def test_deepspeed_is_not_installed(launched, joined, monkeypatch):
     )
     launched(**TORCHRUN)
     with pytest.raises(UsageError, match=r"deepspeed, which is not installed: pip install 'deepspeed<0\.19'"):
-        launch.build_runner(Config(dict(DEEPSPEED, default_scope='mmdet')), 'pytorch')
+        runs.build_runner(Config(dict(DEEPSPEED, default_scope='mmdet')), 'pytorch')
 
 
 def test_flexible_runners_without_shards_stay():

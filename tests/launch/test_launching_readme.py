@@ -17,7 +17,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import HOOKS, STRATEGIES
 
 from helpers.tooling import ROOT, TOOLS, call_tool
-from inimg_mm import engine
+from inimg_mm import launch
 from inimg_mm.launch import distributed, preflight
 from inimg_mm.registry import build_model
 
@@ -37,7 +37,7 @@ def called(monkeypatch):
     """Record what the tools would train or test, instead of doing it."""
     calls = []
     for name in ('train', 'evaluate'):
-        monkeypatch.setattr(engine, name, lambda cfg, *_, **__: calls.append(cfg) or {})
+        monkeypatch.setattr(launch, name, lambda cfg, *_, **__: calls.append(cfg) or {})
     return calls
 
 
@@ -79,7 +79,7 @@ def test_commands(called, programs, monkeypatch, tmp_path, line):
 def test_mims_configs_are_there(line):
     _, command, package, config, *_ = shlex.split(line)
     assert command == 'train'
-    assert engine.load_config(ROOT / config).default_scope in (package, package.replace('ection', ''))
+    assert launch.load_config(ROOT / config).default_scope in (package, package.replace('ection', ''))
 
 
 @pytest.mark.slow

@@ -8,8 +8,8 @@ import torch
 pytest.importorskip('mmpretrain', reason='trains the demo classifier (extra mm)')
 
 from helpers.small_training import GATES, STILL, assert_close, checkpoint, classifier
-from inimg_mm import engine
-from inimg_mm.launch import runs as launch
+from inimg_mm import launch
+from inimg_mm.launch import runs
 
 # ---- averaged weights (EMA) -----------------------------------------------------------------------------
 
@@ -28,7 +28,7 @@ def averaged(folder, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         cfg = classifier(tmp_path_factory.mktemp('ema'), **EMA, **TWO_EPOCHS)
-        engine.train(cfg)
+        launch.train(cfg)
     return cfg
 
 
@@ -58,7 +58,7 @@ def test_averaged_weights_are_the_average(averaged):
 def test_averaged_weights_resume(averaged, folder, monkeypatch, tmp_path):
     monkeypatch.chdir(folder)
     cfg = classifier(tmp_path, **EMA, **TWO_EPOCHS)
-    engine.train(cfg, resume=f'{averaged.work_dir}/iter_4.pth')
+    launch.train(cfg, resume=f'{averaged.work_dir}/iter_4.pth')
     resumed, through = checkpoint(cfg, 'iter_6.pth'), checkpoint(averaged, 'iter_6.pth')
     for key in ('state_dict', 'ema_state_dict'):
         assert_close(resumed[key], through[key], rtol=0, atol=0)
@@ -68,7 +68,7 @@ def test_averaged_weights_resume(averaged, folder, monkeypatch, tmp_path):
 def test_averaged_weights_are_tested(averaged, folder, monkeypatch, tmp_path):
     """With the hook in the config or without: the average is what computes."""
     monkeypatch.chdir(folder)
-    build, seen = launch.build_runner, []
+    build, seen = runs.build_runner, []
 
     def watched(*options):
         runner = build(*options)
@@ -77,9 +77,9 @@ def test_averaged_weights_are_tested(averaged, folder, monkeypatch, tmp_path):
         )
         return runner
 
-    monkeypatch.setattr(launch, 'build_runner', watched)
+    monkeypatch.setattr(runs, 'build_runner', watched)
     path = f'{averaged.work_dir}/iter_6.pth'
-    metrics = [engine.evaluate(classifier(tmp_path, **lines), path) for lines in (EMA, {})]
+    metrics = [launch.evaluate(classifier(tmp_path, **lines), path) for lines in (EMA, {})]
     assert metrics[0]['accuracy/top1'] == metrics[1]['accuracy/top1']
     average = checkpoint(averaged, 'iter_6.pth')['state_dict']
     assert len(seen) >= 2
@@ -104,7 +104,7 @@ def test_two_batches_of_four_are_one_of_eight(folder, monkeypatch, tmp_path, gat
     alone = classifier(tmp_path / 'alone', gate, **STILL, **{'train_dataloader.batch_size': 4})
     states = []
     for cfg in (joint, parts, alone):
-        engine.train(cfg)
+        launch.train(cfg)
         states.append(checkpoint(cfg)['state_dict'])
     assert_close(states[0], states[1], rtol=1e-4, atol=1e-6)
     with pytest.raises(AssertionError):
@@ -125,9 +125,9 @@ def test_a_compiled_step_is_the_same_and_holds_the_gates(folder, monkeypatch, tm
 
     one_step = {**STILL, 'train_dataloader.batch_size': 20}
     plain, compiled = (classifier(tmp_path / name, **one_step) for name in ('plain', 'compiled'))
-    engine.train(plain)
+    launch.train(plain)
     torch._dynamo.register_backend(counting, name='counting')
-    engine.train(compiled, compiler='counting')
+    launch.train(compiled, compiler='counting')
     assert_close(checkpoint(plain)['state_dict'], checkpoint(compiled)['state_dict'], rtol=1e-4, atol=1e-6)
     (forward,) = [graph for graph in graphs if 'conv2d' in graph]  # the gates break no graph
     assert forward.count('sigmoid') == 8  # one a block
@@ -149,6 +149,6 @@ def test_rates_by_batch_and_by_layer(folder, monkeypatch, tmp_path):
             'optim_wrapper.paramwise_cfg': dict(decay_rate=0.9),
         },
     )
-    engine.train(cfg, auto_scale_lr=True)
+    launch.train(cfg, auto_scale_lr=True)
     rates = {group['lr'] for group in checkpoint(cfg)['optimizer']['param_groups']}
     assert sorted(rates) == pytest.approx([0.05 * 0.9**layer for layer in range(9, -1, -1)])

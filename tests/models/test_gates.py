@@ -100,7 +100,7 @@ def assert_formula(gate, channels, formula, training, size=(3, 5)):
     assert np.abs(actual[..., 0, 0].numpy() - expected).max() < TOLERANCE
 
 
-# What to build, and the width of the image's rows that DESIGN gives it.
+# What to build, and the width of the image's rows that it must have.
 INNER_IMAGING = {
     'D': (32, dict(filters=((2, 1),), fold=None), 32),
     'D+A': (32, dict(filters=((1, 1), (2, 1)), fold=None), 32),

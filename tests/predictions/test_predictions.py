@@ -20,7 +20,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from helpers.tooling import CONFIGS, TOOLS, call_tool, run
-from inimg_mm import engine, files
+from inimg_mm import files, launch
 from inimg_mm.engine.hooks import save_predictions
 from inimg_mm.predictions import FORMS, Image, Record, Scoring, Subject, boxes, form_of, image_of
 
@@ -32,8 +32,8 @@ IN_PROCESS = {'test_dataloader.num_workers': 0, 'test_dataloader.persistent_work
 
 def predictions(config, checkpoint, out, options=None):
     """Test a config; returns the metrics and the content of the file of predictions."""
-    cfg = engine.load_config(config, {**IN_PROCESS, **(options or {})}, work_dir=out.parent / 'work')
-    metrics = engine.evaluate(cfg, str(checkpoint), predictions=out)
+    cfg = launch.load_config(config, {**IN_PROCESS, **(options or {})}, work_dir=out.parent / 'work')
+    metrics = launch.evaluate(cfg, str(checkpoint), predictions=out)
     return metrics, json.loads(out.read_text())
 
 
@@ -230,7 +230,7 @@ def test_class_maps(untrained, folder, tmp_path, segmentation):
 
 
 def test_a_model_that_predicts_something_else():
-    with pytest.raises(engine.UsageError, match=r'keypoints, boxes.*BaseDataElement with \[.pred_depth.\]'):
+    with pytest.raises(launch.UsageError, match=r'keypoints, boxes.*BaseDataElement with \[.pred_depth.\]'):
         form_of(BaseDataElement(pred_depth=torch.zeros(1)))
 
 
@@ -264,10 +264,9 @@ def test_shares_join_in_the_order_of_the_data_set():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures('on_cpu')
 @pytest.mark.parametrize(('config', 'samples'), [(CLASSIFIER, 9), (SEGMENTER, 3)])
 def test_two_ranks_write_what_one_writes(untrained, folder, tmp_path, config, samples):
-    if engine.launch.get_device() != 'cpu':
-        pytest.skip('gloo is for machines without an accelerator')
     tool = [TOOLS / 'test.py', config, untrained(config), '--work-dir', tmp_path / 'w']
     options = [f'{key}={value}' for key, value in IN_PROCESS.items()]
     options += ['test_dataloader.batch_size=1', f'test_dataloader.dataset.indices={samples}']
@@ -337,7 +336,7 @@ def test_a_full_disk(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(files.tempfile, 'TemporaryFile', full)
-    with pytest.raises(engine.UsageError, match=f'cannot write into the folder {tmp_path}: No space left'):
+    with pytest.raises(launch.UsageError, match=f'cannot write into the folder {tmp_path}: No space left'):
         files.check_folder(tmp_path)
 
 
@@ -357,5 +356,5 @@ def test_a_file_is_whole_or_as_it_was(tmp_path):
         files.write_text(path, parts())
     assert path.read_text() == 'old'
     assert list(tmp_path.iterdir()) == [path]
-    with pytest.raises(engine.UsageError, match='cannot write'):
+    with pytest.raises(launch.UsageError, match='cannot write'):
         files.write_text(tmp_path / 'missing' / 'x.json', ['new'])

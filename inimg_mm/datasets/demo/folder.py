@@ -1,7 +1,5 @@
 """Write a folder all at once, and never over something that is not ours."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil
@@ -26,7 +24,7 @@ def check_root(root: Path, settings: dict, force: bool) -> bool:
         force: Take a set of ours as not there.
 
     Raises:
-        FileExistsError: If `root` holds anything else: files that are not ours, or, without `force`, a set
+        FileExistsError: If ``root`` holds anything else: files that are not ours or, without ``force``, a set
             with other settings or one that is damaged.
     """
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
@@ -57,9 +55,9 @@ def check_root(root: Path, settings: dict, force: bool) -> bool:
 
 @contextmanager
 def replaced_folder(root: Path) -> Iterator[Path]:
-    """Give a folder to write to, that becomes `root` if the block ends without an exception.
+    """Give a folder to write to, that becomes ``root`` if the block ends without an exception.
 
-    The folder lies beside `root`, named `.<name>.partial`. One left by an interrupted run is removed first.
+    The folder lies beside ``root``, named ``.<name>.partial``. What an interrupted run left is removed.
 
     Raises:
         FileExistsError: If another run is writing it, or it is not ours.

@@ -1,19 +1,17 @@
 """The demo data: sets for detection, instance segmentation, keypoints and classification, made on the spot.
 
-Scanned digits lie on crops of photos, both from installed packages (`demo_sources`), so that every part of
+Scanned digits lie on crops of photos, both from installed packages (``sources``), so that every part of
 the package can be tried without a download::
 
     ROOT/train.json, ROOT/val.json        COCO format: boxes, masks (uncompressed RLE), keypoints
-    ROOT/images/train_00001.jpg, …        192x192; `file_name` in the JSON is relative to this folder
+    ROOT/images/train_00001.jpg, …        192x192; ``file_name`` in the JSON is relative to this folder
     ROOT/classification/{train,val}/<class>/00001.png, …   64x64, one digit each
     ROOT/preview/{train,val}.png          the first 16 pictures with their annotations
     ROOT/manifest.json                    settings, versions, and hashes of the JSON files
 
-Beside the COCO fields, an image has `photo` and `occluder_photos`, and an annotation has `scan` (the index in
-`sklearn.datasets.load_digits()`) and `visible_share`.
+Beside the COCO fields, an image has ``photo`` and ``occluder_photos``, and an annotation has ``scan`` (the
+index in ``sklearn.datasets.load_digits()``) and ``visible_share``.
 """
-
-from __future__ import annotations
 
 import importlib.metadata
 import json
@@ -23,12 +21,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from inimg_mm.errors import UsageError
+
 from .folder import check_root, hash_file, replaced_folder
 from .preview import GRID, draw_instances, save_contact_sheet
 from .scene import SCENE_SIZE, Scene, compose_digit, compose_scene
 from .sources import CLASSES, KEYPOINTS, PHOTOS, SPLITS, load_photos, load_scans
 
-GENERATOR = 'inimg_mm.datasets.demo'
+GENERATOR = 'inimg_mm.datasets.demo'  # stands in every manifest: another name would refuse existing sets
 VERSION = 1  # raised whenever the same settings give other data
 SKELETON = ((1, 5), (2, 5), (3, 5), (4, 5))  # 1-based, as in COCO
 KEYPOINT_SIGMAS = (0.05,) * len(KEYPOINTS)  # for OKS
@@ -48,7 +48,7 @@ def make_demo_data(
 ) -> Path:
     """Make the demo data, or leave it alone where it is there already with the same settings.
 
-    Everything is written to a hidden folder beside `root`, which takes its name at the end: an interrupted
+    Everything is written to a hidden folder beside ``root``, which takes its name at the end: an interrupted
     run leaves no half set. Every picture has its own random state: same settings, same bytes.
 
     Args:
@@ -62,11 +62,11 @@ def make_demo_data(
         progress: Show progress.
 
     Returns:
-        `root` as an absolute path.
+        ``root`` as an absolute path.
 
     Raises:
-        ValueError: If a count or the seed is not an integer of at least 0.
-        FileExistsError: If `root` exists and is not a demo set, has other settings, or is damaged.
+        UsageError: If a count or the seed is not an integer of at least 0.
+        FileExistsError: If ``root`` exists and is not a demo set, has other settings, or is damaged.
         ModuleNotFoundError: If scikit-learn or scikit-image is missing.
     """
     counts = {
@@ -77,7 +77,7 @@ def make_demo_data(
     }
     for name, value in dict(counts, seed=seed).items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise ValueError(f'{name} must be an integer of at least 0, not {value!r}')
+            raise UsageError(f'{name} must be an integer of at least 0, not {value!r}')
     root = Path(root).expanduser().resolve()
     settings = {'generator': GENERATOR, 'version': VERSION, 'seed': seed, 'counts': counts}
     if check_root(root, settings, force):
@@ -119,7 +119,7 @@ def encode_mask(mask: np.ndarray) -> dict:
         mask: bool, (H, W).
 
     Returns:
-        `size`, [H, W], and `counts`, runs of 0 and 1 in turn, column by column, starting with 0.
+        ``size``, [H, W], and ``counts``, runs of 0 and 1 in turn, column by column, starting with 0.
     """
     flat = mask.flatten(order='F')
     ends = np.flatnonzero(np.diff(flat)) + 1

@@ -1,14 +1,12 @@
 """Contact sheets of the demo data with the annotations drawn on them."""
 
-from __future__ import annotations
-
 import colorsys
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
-from .scene import SCENE_SIZE, Instance
+from .scene import SCENE_SIZE, PlacedDigit
 from .sources import CLASSES
 
 GRID = 4  # pictures a row and a column
@@ -22,7 +20,7 @@ CLASS_COLOURS = [
 ]
 
 
-def draw_instances(pixels: np.ndarray, instances: list[Instance]) -> Image.Image:
+def draw_instances(pixels: np.ndarray, instances: list[PlacedDigit]) -> Image.Image:
     """Draw boxes, class names, mask outlines and keypoints on a picture.
 
     Args:

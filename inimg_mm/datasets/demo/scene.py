@@ -4,8 +4,6 @@ Coordinates are in pixels from the picture's top left corner, as in COCO boxes: 
 pixel is (0.5, 0.5).
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 
@@ -31,13 +29,13 @@ LUMINANCE = np.array([0.299, 0.587, 0.114])
 
 
 @dataclass(frozen=True)
-class Instance:
+class PlacedDigit:
     """One digit in a picture.
 
     Attributes:
         scan: The scan it was made from.
         mask: Its visible ink, bool, (H, W).
-        keypoints: x, y and visibility (2 visible, 1 hidden, 0 not labelled) of each of `KEYPOINTS`, (5, 3).
+        keypoints: x, y and visibility (2 visible, 1 hidden, 0 not labelled) of each of ``KEYPOINTS``, (5, 3).
         visible_share: Visible ink / all its ink.
     """
 
@@ -64,7 +62,7 @@ class Scene:
     """
 
     pixels: np.ndarray
-    instances: list[Instance]
+    instances: list[PlacedDigit]
     photo: str
     occluder_photos: list[str]
 
@@ -97,7 +95,7 @@ def tight_box(mask: np.ndarray) -> tuple[int, int, int, int]:
 def compose_scene(rng: np.random.Generator, scans: list[list[Scan]], photos: list[Photo]) -> Scene:
     """Compose a picture of 192x192 pixels with one to five digits.
 
-    Every digit shows at least three quarters of its ink, and every digit in the picture is in `instances`.
+    Every digit shows at least three quarters of its ink, and every digit in the picture is in ``instances``.
 
     Args:
         rng: Source of every choice.
@@ -185,7 +183,7 @@ def _render(rng: np.random.Generator, scan: Scan, height: float) -> _Ink:
 
 
 def _move(rng: np.random.Generator, ink: _Ink, size: int, near: _Ink | None = None) -> bool:
-    """Choose a place inside the picture, with `near` one that touches that digit. False if none fits."""
+    """Choose a place inside the picture, with ``near`` one that touches that digit. False if none fits."""
     room = size - ink.mask.shape[1], size - ink.mask.shape[0]
     if min(room) < 0:
         return False
@@ -260,7 +258,7 @@ def _hide_part(
     visible: list[np.ndarray],
     number: int,
 ) -> str | None:
-    """Lay a patch of a photo over a part of one digit; `canvas` and `visible` change.
+    """Lay a patch of a photo over a part of one digit; ``canvas`` and ``visible`` change.
 
     Returns:
         The name of the patch's photo, or None if no place was found.
@@ -282,7 +280,7 @@ def _hide_part(
     return None
 
 
-def _finish(ink: _Ink, mask: np.ndarray) -> Instance:
+def _finish(ink: _Ink, mask: np.ndarray) -> PlacedDigit:
     """Give each keypoint its place in the picture and its visibility.
 
     A hidden point is labelled (1) while it lies in the box of the visible ink; farther out nobody could point
@@ -296,4 +294,4 @@ def _finish(ink: _Ink, mask: np.ndarray) -> Instance:
             row[:] = x, y, 2
         elif left <= x <= left + width and top <= y <= top + height:
             row[:] = x, y, 1
-    return Instance(ink.scan, mask, keypoints, mask.sum() / ink.mask.sum())
+    return PlacedDigit(ink.scan, mask, keypoints, mask.sum() / ink.mask.sum())

@@ -4,8 +4,6 @@ Nothing is downloaded. The digits are scikit-learn's 1,797 scans of 8x8 pixels, 
 of scikit-image and scikit-learn. Training and validation share neither a scan nor a photo, whatever the seed.
 """
 
-from __future__ import annotations
-
 import functools
 import importlib
 from dataclasses import dataclass
@@ -61,14 +59,14 @@ class Photo:
 
 @dataclass(frozen=True)
 class Scan:
-    """One scanned digit. Coordinates are in cells of `cells`, (0, 0) being the top left corner.
+    """One scanned digit. Coordinates are in cells of ``cells``, (0, 0) being the top left corner.
 
     Attributes:
-        index: Position in `sklearn.datasets.load_digits()`.
+        index: Position in ``sklearn.datasets.load_digits()``.
         digit: 0 to 9.
         cells: Intensities 0 to 1, float32, (12, 12): the 8x8 scan and an empty border.
         box: Tight box of the ink: left, top, right, bottom.
-        keypoints: x and y of the points named in `KEYPOINTS`, (5, 2).
+        keypoints: x and y of the points named in ``KEYPOINTS``, (5, 2).
     """
 
     index: int
@@ -154,7 +152,7 @@ def _find_keypoints(ink: np.ndarray) -> np.ndarray:
         ink: Ink of an upright digit, bool, (H, W).
 
     Returns:
-        Column and row of each of `KEYPOINTS`, float, (5, 2).
+        Column and row of each of ``KEYPOINTS``, float, (5, 2).
     """
     thinned = np.asarray(Image.fromarray(ink).convert('L').filter(ImageFilter.MinFilter(5))) > 0
     rows, columns = np.nonzero(thinned if thinned.any() else ink)

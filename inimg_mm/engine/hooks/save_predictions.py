@@ -15,6 +15,8 @@ from inimg_mm.predictions.forms import FORMS, form_of
 from inimg_mm.predictions.records import Record, Sample, Scoring, Subject, image_of
 from inimg_mm.registry import HOOKS
 
+from .wrapped_datasets import innermost
+
 
 @HOOKS.register_module()
 class SavePredictionsHook(Hook):
@@ -87,7 +89,7 @@ def _joined(shares: Sequence[Sequence[Record]]) -> Iterator[Record]:
 
 def _subject(runner: Runner) -> Subject:
     dataset = runner.test_dataloader.dataset
-    parts = list(_innermost(dataset))
+    parts = innermost(dataset)
     meta = getattr(dataset, 'metainfo', None) or {}
     classes = tuple(meta.get('classes') or ())
     return Subject(
@@ -96,15 +98,6 @@ def _subject(runner: Runner) -> Subject:
         scoring=_scoring(runner.test_loop.evaluator, meta.get('sigmas')),
         root=_root(parts),
     )
-
-
-def _innermost(dataset: Any) -> Iterator[Any]:
-    """The data sets behind wrappers."""
-    inner = getattr(dataset, 'datasets', None) or getattr(dataset, 'dataset', None)
-    if inner is None:
-        yield dataset
-    for part in inner if isinstance(inner, list | tuple) else [inner] if inner else []:
-        yield from _innermost(part)
 
 
 def _categories(classes: Sequence[str], datasets: Sequence[Any]) -> list[dict[str, Any]]:

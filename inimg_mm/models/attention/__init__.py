@@ -1,10 +1,10 @@
 """Gates: modules that weigh the channels of a residual."""
 
 from .base import Gate, recalibrated_add
-from .build import GATES, Attention
 from .inner_image import InnerImage
 from .inner_imaging import DoubleFC, GroupingFilter, InnerImaging, cmpe_se
 from .plugins import InnerImagingPlugin, SEPlugin
+from .spec import GATES, Attention
 from .squeeze_excitation import SE
 
 __all__ = [

@@ -1,6 +1,7 @@
 """Residual blocks: one template, with the gate built just before the add."""
 
 from abc import abstractmethod
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import torch
@@ -12,10 +13,60 @@ from torch import Tensor, nn
 from inimg_mm.models.attention import Gate, recalibrated_add
 from inimg_mm.models.checks import layer_config
 
-from .checkpointing import checkpointed
+from .recomputing import checkpointed
 
 PLAIN_WIDTH = 64
 """The ``base_width`` of a block that is as wide as its planes."""
+
+
+@dataclass(frozen=True)
+class BlockOptions:
+    """What a block is built of, its widths, shortcut and gate aside.
+
+    Attributes:
+        stride: Stride of the block.
+        dilation: Dilation of its 3x3 convolution, the first where it has two.
+        groups: Groups of the 3x3 convolution; 1 in a basic block.
+        base_width: Width of the 3x3 convolution, see :func:`branch_width`; 64 in a basic block.
+        style: A bottleneck's stride is in the 3x3 convolution ('pytorch') or in the first ('caffe').
+        conv_cfg: Config of the convolutions.
+        norm_cfg: Config of the norms.
+        dcn: Config of a deformable 3x3 convolution in a bottleneck instead of ``conv_cfg``'s. With
+            ``fallback_on_stride=True`` a strided one stays plain.
+        zero_init_residual: Start the block as an identity.
+        with_cp: Recompute the block in the backward pass to save memory.
+        drop_path_rate: Probability of dropping the residual of a sample.
+    """
+
+    stride: int = 1
+    dilation: int = 1
+    groups: int = 1
+    base_width: int = PLAIN_WIDTH
+    style: str = 'pytorch'
+    conv_cfg: dict[str, Any] | None = None
+    norm_cfg: dict[str, Any] = field(default_factory=lambda: dict(type='BN'))
+    dcn: dict[str, Any] | None = None
+    zero_init_residual: bool = True
+    with_cp: bool = False
+    drop_path_rate: float = 0.0
+
+    def conv1x1(self, in_channels: int, channels: int, stride: int = 1) -> nn.Module:
+        """A 1x1 convolution without bias."""
+        return build_conv_layer(self.conv_cfg, in_channels, channels, 1, stride=stride, bias=False)
+
+    def conv3x3(self, in_channels: int, channels: int, stride: int = 1) -> nn.Module:
+        """The block's 3x3 convolution without bias: dilated, grouped, deformable where asked."""
+        return build_conv_layer(
+            spatial_conv_cfg(self.conv_cfg, self.dcn, stride),
+            in_channels,
+            channels,
+            3,
+            stride=stride,
+            padding=self.dilation,
+            dilation=self.dilation,
+            groups=self.groups,
+            bias=False,
+        )
 
 
 def branch_width(planes: int, base_width: int, groups: int) -> int:
@@ -32,6 +83,34 @@ def branch_width(planes: int, base_width: int, groups: int) -> int:
     return width
 
 
+def basic_convolutions(in_channels: int, planes: int, options: BlockOptions) -> list[nn.Module]:
+    """Two 3x3 convolutions; the first has the stride and the dilation.
+
+    Raises:
+        ValueError: If ``groups``, ``base_width`` or ``dcn`` asks for a form that a basic block does not have.
+    """
+    for name, plain in (('groups', 1), ('base_width', PLAIN_WIDTH), ('dcn', None)):
+        value = getattr(options, name)
+        if value != plain:
+            raise ValueError(
+                f'{name}={value!r} needs bottleneck blocks (depth 50 and more); '
+                f'a basic block takes {name}={plain}'
+            )
+    first = options.conv3x3(in_channels, planes, options.stride)
+    return [first, replace(options, dilation=1).conv3x3(planes, planes)]
+
+
+def bottleneck_convolutions(in_channels: int, planes: int, options: BlockOptions) -> list[nn.Module]:
+    """1x1, 3x3 and 1x1 convolutions; the output has four times ``planes`` channels."""
+    width = branch_width(planes, options.base_width, options.groups)
+    first, second = (1, options.stride) if options.style == 'pytorch' else (options.stride, 1)
+    return [
+        options.conv1x1(in_channels, width, first),
+        options.conv3x3(width, width, second),
+        options.conv1x1(width, planes * 4),
+    ]
+
+
 class ResidualBlock(BaseModule):
     """The template of every block.
 
@@ -40,31 +119,26 @@ class ResidualBlock(BaseModule):
     A subclass implements :meth:`branch` and :attr:`last_affine`.
 
     Args:
+        options: What the block is built of.
         downsample: Projects the input to the shortcut; None for an identity.
         gate: Weighs the residual's channels; None for a plain block.
-        with_cp: Recompute the block in the backward pass to save memory.
-        drop_path_rate: Probability of dropping the residual of a sample.
-        init_cfg: mmengine's initialiser config.
     """
 
     expansion: ClassVar[int] = 1
+    """Channels of the output over the block's planes."""
 
     def __init__(
-        self,
-        downsample: nn.Module | None = None,
-        gate: Gate | None = None,
-        with_cp: bool = False,
-        drop_path_rate: float = 0.0,
-        init_cfg: dict | list[dict] | None = None,
+        self, options: BlockOptions, downsample: nn.Module | None = None, gate: Gate | None = None
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__()
         self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
         self.gate_name = None if gate is None else gate.attribute
         if gate is not None:
             self.add_module(gate.attribute, gate)
-        self.drop_path = DropPath(drop_path_rate) if drop_path_rate > 0 else nn.Identity()
-        self.with_cp = with_cp
+        rate = options.drop_path_rate
+        self.drop_path = DropPath(rate) if rate > 0 else nn.Identity()
+        self.with_cp = options.with_cp
 
     @property
     def gate_module(self) -> Gate | None:
@@ -105,133 +179,35 @@ class ResidualBlock(BaseModule):
         self.add_module(name, norm)
         return name
 
-
-class BasicBlock(ResidualBlock):
-    """Two 3x3 convolutions (ResNet-18 and -34).
-
-    Args:
-        in_channels: Channels of the input.
-        planes: Channels of the output.
-        stride: Stride of the first convolution.
-        dilation: Dilation of the first convolution.
-        groups: 1; this block has no grouped form.
-        base_width: 64; this block has no wider form.
-        style: 'pytorch' or 'caffe', the same for this block.
-        conv_cfg: Config of the convolutions.
-        norm_cfg: Config of the norms.
-        dcn: None; this block has no deformable form.
-        zero_init_residual: Start with the last norm's weight at zero.
-        **template: See :class:`ResidualBlock`.
-
-    Raises:
-        ValueError: If ``groups``, ``base_width`` or ``dcn`` asks for a form that this block does not have.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        planes: int,
-        stride: int = 1,
-        dilation: int = 1,
-        groups: int = 1,
-        base_width: int = PLAIN_WIDTH,
-        style: str = 'pytorch',
-        conv_cfg: dict[str, Any] | None = None,
-        norm_cfg: dict[str, Any] | None = None,
-        dcn: dict[str, Any] | None = None,
-        zero_init_residual: bool = True,
-        **template: Any,
-    ) -> None:
-        super().__init__(**template)
-        for name, value, plain in (
-            ('groups', groups, 1),
-            ('base_width', base_width, PLAIN_WIDTH),
-            ('dcn', dcn, None),
-        ):
-            if value != plain:
-                raise ValueError(
-                    f'{name}={value!r} needs bottleneck blocks (depth 50 and more); '
-                    f'a basic block takes {name}={plain}'
-                )
-        norm_cfg = norm_cfg or dict(type='BN')
-        self.conv1 = build_conv_layer(
-            conv_cfg, in_channels, planes, 3, stride=stride, padding=dilation, dilation=dilation, bias=False
-        )
-        self.norm1_name = self.add_norm(norm_cfg, planes, 1)
-        self.conv2 = build_conv_layer(conv_cfg, planes, planes, 3, padding=1, bias=False)
-        self.norm2_name = self.add_norm(norm_cfg, planes, 2)
-        if zero_init_residual:
-            self.init_cfg = zero_init(self.norm2_name)
-
-    @property
-    def last_affine(self) -> nn.Module:
-        """See :attr:`ResidualBlock.last_affine`."""
-        return getattr(self, self.norm2_name)
-
-    def branch(self, x: Tensor) -> Tensor:
-        """See :meth:`ResidualBlock.branch`."""
-        x = self.relu(getattr(self, self.norm1_name)(self.conv1(x)))
-        return self.last_affine(self.conv2(x))
+    def norm(self, number: int | str) -> nn.Module:
+        """The norm whose name is in ``norm{number}_name``."""
+        return getattr(self, getattr(self, f'norm{number}_name'))
 
 
-class Bottleneck(ResidualBlock):
-    """1x1, 3x3, 1x1 convolutions (ResNet-50 and deeper, ResNeXt).
+class ConvNormBlock(ResidualBlock):
+    """Convolutions ``conv1``, ``conv2``, …, each followed by its norm, with ReLUs between them.
 
     Args:
         in_channels: Channels of the input.
-        planes: A quarter of the output's channels.
-        stride: Stride of the block.
-        dilation: Dilation of the 3x3 convolution.
-        groups: Groups of the 3x3 convolution.
-        base_width: Width of the 3x3 convolution, see :func:`branch_width`.
-        style: The stride is in the 3x3 convolution ('pytorch') or in the first ('caffe').
-        conv_cfg: Config of the convolutions.
-        norm_cfg: Config of the norms.
-        dcn: Config of a deformable 3x3 convolution instead of ``conv_cfg``'s. With
-            ``fallback_on_stride=True`` a strided one stays plain.
-        zero_init_residual: Start with the last norm's weight at zero.
-        **template: See :class:`ResidualBlock`.
+        planes: The output has ``planes * expansion`` channels.
+        options: What the block is built of.
+        **paths: ``downsample`` and ``gate`` of :class:`ResidualBlock`.
     """
 
-    expansion = 4
+    def __init__(self, in_channels: int, planes: int, options: BlockOptions, **paths: Any) -> None:
+        super().__init__(options, **paths)
+        convs = self.convolutions(in_channels, planes, options)
+        for number, conv in enumerate(convs, start=1):
+            self.add_module(f'conv{number}', conv)
+            setattr(self, f'norm{number}_name', self.add_norm(options.norm_cfg, conv.out_channels, number))
+        self.depth = len(convs)
+        if options.zero_init_residual:
+            self.init_cfg = zero_init(getattr(self, f'norm{self.depth}_name'))
 
-    def __init__(
-        self,
-        in_channels: int,
-        planes: int,
-        stride: int = 1,
-        dilation: int = 1,
-        groups: int = 1,
-        base_width: int = PLAIN_WIDTH,
-        style: str = 'pytorch',
-        conv_cfg: dict[str, Any] | None = None,
-        norm_cfg: dict[str, Any] | None = None,
-        dcn: dict[str, Any] | None = None,
-        zero_init_residual: bool = True,
-        **template: Any,
-    ) -> None:
-        super().__init__(**template)
-        norm_cfg = norm_cfg or dict(type='BN')
-        width, channels = branch_width(planes, base_width, groups), planes * self.expansion
-        stride1, stride2 = (1, stride) if style == 'pytorch' else (stride, 1)
-        self.conv1 = build_conv_layer(conv_cfg, in_channels, width, 1, stride=stride1, bias=False)
-        self.norm1_name = self.add_norm(norm_cfg, width, 1)
-        self.conv2 = build_conv_layer(
-            spatial_conv_cfg(conv_cfg, dcn, stride2),
-            width,
-            width,
-            3,
-            stride=stride2,
-            padding=dilation,
-            dilation=dilation,
-            groups=groups,
-            bias=False,
-        )
-        self.norm2_name = self.add_norm(norm_cfg, width, 2)
-        self.conv3 = build_conv_layer(conv_cfg, width, channels, 1, bias=False)
-        self.norm3_name = self.add_norm(norm_cfg, channels, 3)
-        if zero_init_residual:
-            self.init_cfg = zero_init(self.norm3_name)
+    @staticmethod
+    @abstractmethod
+    def convolutions(in_channels: int, planes: int, options: BlockOptions) -> list[nn.Module]:
+        """The convolutions of the residual branch."""
 
     def init_weights(self) -> None:
         """Initialise once; the offsets of a deformable convolution start at zero."""
@@ -243,13 +219,26 @@ class Bottleneck(ResidualBlock):
     @property
     def last_affine(self) -> nn.Module:
         """See :attr:`ResidualBlock.last_affine`."""
-        return getattr(self, self.norm3_name)
+        return self.norm(self.depth)
 
     def branch(self, x: Tensor) -> Tensor:
         """See :meth:`ResidualBlock.branch`."""
-        x = self.relu(getattr(self, self.norm1_name)(self.conv1(x)))
-        x = self.relu(getattr(self, self.norm2_name)(self.conv2(x)))
-        return self.last_affine(self.conv3(x))
+        for number in range(1, self.depth):
+            x = self.relu(self.norm(number)(getattr(self, f'conv{number}')(x)))
+        return self.last_affine(getattr(self, f'conv{self.depth}')(x))
+
+
+class BasicBlock(ConvNormBlock):
+    """Two 3x3 convolutions (ResNet-18 and -34), see :func:`basic_convolutions`."""
+
+    convolutions = staticmethod(basic_convolutions)
+
+
+class Bottleneck(ConvNormBlock):
+    """1x1, 3x3, 1x1 convolutions (ResNet-50 and deeper, ResNeXt), see :func:`bottleneck_convolutions`."""
+
+    expansion = 4
+    convolutions = staticmethod(bottleneck_convolutions)
 
 
 def zero_init(norm_name: str) -> dict[str, Any]:

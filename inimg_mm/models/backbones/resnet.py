@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from mmcv.cnn import build_norm_layer
@@ -13,7 +14,7 @@ from inimg_mm.models.checks import layer_config, one_flag_each, one_size_each, p
 from inimg_mm.registry import MODELS
 
 from .base import Backbone, unknown_argument
-from .blocks import BasicBlock, Bottleneck
+from .blocks import BasicBlock, BlockOptions, Bottleneck
 from .shortcuts import projection
 from .stems import stem_conv
 
@@ -111,10 +112,9 @@ class ResNet(Backbone):
         family = type(self).__name__
         for name in unknown:
             raise unknown_argument(type(self), name)
-        if depth not in list(self.arch_settings):
-            raise ValueError(f'{family} has no depth {depth!r}; choose from {sorted(self.arch_settings)}')
-        if num_stages not in range(1, 5):
-            raise ValueError(f'num_stages must be from 1 to 4, got {num_stages!r}')
+        block, depths = self.architecture(depth)
+        if num_stages not in range(1, len(depths) + 1):
+            raise ValueError(f'num_stages must be from 1 to {len(depths)}, got {num_stages!r}')
         if style not in ('pytorch', 'caffe'):
             raise ValueError(f"style must be 'pytorch' or 'caffe', got {style!r}")
         if plugins is not None:
@@ -124,58 +124,83 @@ class ResNet(Backbone):
         super().__init__(num_stages, out_indices, frozen_stages, norm_eval, init_cfg or list(INIT_CFG))
         strides = one_size_each('strides', strides, num_stages)
         dilations = one_size_each('dilations', dilations, num_stages)
-        block, depths = self.arch_settings[depth]
         layer_config('norm_cfg', norm_cfg or None, "dict(type='BN')")
         layer_config('conv_cfg', conv_cfg, "dict(type='Conv2d')")
-        norm_cfg = copy.deepcopy(norm_cfg) if norm_cfg else dict(type='BN')
-        gates = Attention(self._attention_spec(attention), num_stages, norm_cfg)
+        net = BlockOptions(
+            groups=positive_integer('groups', groups),
+            base_width=base_width,
+            style=style,
+            conv_cfg=conv_cfg,
+            norm_cfg=copy.deepcopy(norm_cfg) if norm_cfg else dict(type='BN'),
+            zero_init_residual=zero_init_residual,
+            with_cp=with_cp,
+        )
+        gates = Attention(self.attention_spec(attention), num_stages, net.norm_cfg)
         dcns = _stage_dcn(dcn, stage_with_dcn, num_stages)
-        last_block = max(sum(depths[:num_stages]) - 1, 1)
 
+        self.base_channels = positive_integer('base_channels', base_channels)
+        self.avg_down = avg_down
         positive_integer('in_channels', in_channels)
-        positive_integer('base_channels', base_channels)
-        positive_integer('groups', groups)
-        channels = base_channels if stem_channels is None else stem_channels
-        positive_integer('stem_channels', channels)
-        self.conv1 = stem_conv(in_channels, channels, deep_stem, conv_cfg, norm_cfg)
-        self.norm1_name, norm1 = build_norm_layer(norm_cfg, channels, postfix=1)
-        self.add_module(self.norm1_name, norm1)
-        self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(3, stride=2, padding=0 if stem_ceil_mode else 1, ceil_mode=stem_ceil_mode)
-
-        total_stride = 4
+        channels = (
+            base_channels if stem_channels is None else positive_integer('stem_channels', stem_channels)
+        )
+        total_stride = self.add_stem(in_channels, channels, net, deep_stem, stem_ceil_mode)
+        number, last = 0, max(sum(depths[:num_stages]) - 1, 1)
         for stage in range(self.depth_to_build):
-            planes = base_channels * 2**stage
-            out_channels = planes * block.expansion
             grid = multi_grid if stage == num_stages - 1 else None
             block_dilations = _block_dilations(dilations[stage], depths[stage], contract_dilation, grid)
             blocks = []
             for index, dilation in enumerate(block_dilations):
-                stride = strides[stage] if index == 0 else 1
-                blocks.append(
-                    block(
-                        in_channels=channels,
-                        planes=planes,
-                        stride=stride,
-                        dilation=dilation,
-                        groups=groups,
-                        base_width=base_width,
-                        style=style,
-                        conv_cfg=conv_cfg,
-                        norm_cfg=norm_cfg,
-                        dcn=dcns[stage],
-                        zero_init_residual=zero_init_residual,
-                        downsample=projection(channels, out_channels, stride, avg_down, conv_cfg, norm_cfg),
-                        gate=gates.build(stage, out_channels, planes),
-                        with_cp=with_cp,
-                        drop_path_rate=drop_path_rate * (sum(depths[:stage]) + index) / last_block,
-                        **self.block_options(stage, index),
-                    )
+                options = replace(
+                    net,
+                    stride=strides[stage] if index == 0 else 1,
+                    dilation=dilation,
+                    dcn=dcns[stage],
+                    drop_path_rate=drop_path_rate * number / last,
                 )
-                channels = out_channels
+                planes = self.planes(stage, number)
+                in_channels, channels = channels, planes * block.expansion
+                shortcut = self.shortcut(in_channels, channels, options)
+                gate = gates.build(stage, channels, planes)
+                own = self.block_options(stage, index)
+                blocks.append(block(in_channels, planes, options, downsample=shortcut, gate=gate, **own))
+                number += 1
             total_stride *= strides[stage]
             self.add_stage(Sequential(*blocks), channels, total_stride)
         self._freeze()
+
+    @classmethod
+    def architecture(cls, depth: int) -> tuple[Any, tuple[int, ...]]:
+        """Block and number of blocks in each stage.
+
+        Raises:
+            ValueError: If there is no such depth; all are named.
+        """
+        if depth not in list(cls.arch_settings):
+            raise ValueError(
+                f'{cls.__name__} has no depth {depth!r}; choose from {sorted(cls.arch_settings)}'
+            )
+        return cls.arch_settings[depth]
+
+    def add_stem(
+        self, in_channels: int, channels: int, options: BlockOptions, deep: bool, ceil_mode: bool
+    ) -> int:
+        """Add the stem's modules; returns the stem's stride."""
+        self.conv1 = stem_conv(in_channels, channels, deep, options.conv_cfg, options.norm_cfg)
+        self.norm1_name, norm1 = build_norm_layer(options.norm_cfg, channels, postfix=1)
+        self.add_module(self.norm1_name, norm1)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=0 if ceil_mode else 1, ceil_mode=ceil_mode)
+        return 4
+
+    def planes(self, stage: int, number: int) -> int:
+        """Planes of block ``number`` of the net, which is in ``stage``, both from 0."""
+        return self.base_channels * 2**stage
+
+    def shortcut(self, in_channels: int, channels: int, options: BlockOptions) -> nn.Module | None:
+        """What brings a block's input to the output's shape; None where it has it."""
+        conv_cfg, norm_cfg = options.conv_cfg, options.norm_cfg
+        return projection(in_channels, channels, options.stride, self.avg_down, conv_cfg, norm_cfg)
 
     def block_options(self, stage: int, index: int) -> dict[str, Any]:
         """Further arguments that a family gives to block ``index`` of ``stage``, both from 0."""
@@ -190,7 +215,8 @@ class ResNet(Backbone):
         return [self.conv1, getattr(self, self.norm1_name)]
 
     @classmethod
-    def _attention_spec(cls, attention: dict[str, Any] | None) -> dict[str, Any] | None:
+    def attention_spec(cls, attention: dict[str, Any] | None) -> dict[str, Any] | None:
+        """The family's own gates where ``attention`` names no others."""
         if cls.default_attention is None:
             return attention
         if attention is None or (isinstance(attention, Mapping) and 'type' not in attention):

@@ -9,6 +9,7 @@ from mmengine.model import BaseModule, Sequential
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from inimg_mm.models.checks import positive_integer
 from inimg_mm.registry import MODELS
 
 Size = int | tuple[int, int]
@@ -30,9 +31,7 @@ class ClampedPool(nn.Module):
         super().__init__()
         if pooling not in POOLS:
             raise ValueError(f'unknown pooling {pooling!r}; choose from {list(POOLS)}')
-        if not isinstance(r, int) or r < 1:
-            raise ValueError(f'pooling_r must be an integer of at least 1, got {r!r}')
-        self.r = r
+        self.r = positive_integer('pooling_r', r)
         self.pooling = pooling
 
     def forward(self, x: Tensor) -> Tensor:

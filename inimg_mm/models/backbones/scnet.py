@@ -3,13 +3,13 @@
 from typing import Any, ClassVar
 
 import torch
-from mmcv.cnn import build_conv_layer, build_norm_layer
+from mmcv.cnn import build_norm_layer
 from mmengine.model import Sequential
 from torch import Tensor, nn
 
 from inimg_mm.registry import MODELS
 
-from .blocks import ResidualBlock, branch_width, zero_init
+from .blocks import BlockOptions, ResidualBlock, branch_width, zero_init
 from .resnet import ResNet
 from .scconv import SCConv
 
@@ -23,21 +23,13 @@ class SCBottleneck(ResidualBlock):
     Args:
         in_channels: Channels of the input.
         planes: A quarter of the output's channels.
-        stride: Stride of the block.
-        dilation: Dilation of the 3x3 convolutions.
-        groups: Groups of the 3x3 convolutions.
-        base_width: Width of each branch, see :func:`.branch_width`.
-        style: 'pytorch'; this block has no 'caffe' form.
-        conv_cfg: Config of the convolutions.
-        norm_cfg: Config of the norms.
-        dcn: None; this block has no deformable form.
-        zero_init_residual: Start with the last norm's weight at zero.
+        options: What the block is built of; ``base_width`` is each branch's.
         avd: The 3x3 convolutions have stride 1, and ``AvgPool2d(3, stride, padding=1)`` follows
             both branches.
         pooling_r: See :class:`.SCConv`.
         pooling: See :class:`.SCConv`.
         identity: See :class:`.SCConv`.
-        **template: See :class:`.ResidualBlock`.
+        **paths: ``downsample`` and ``gate`` of :class:`.ResidualBlock`.
 
     Raises:
         ValueError: If ``style`` or ``dcn`` asks for a form that this block does not have.
@@ -49,78 +41,56 @@ class SCBottleneck(ResidualBlock):
         self,
         in_channels: int,
         planes: int,
-        stride: int = 1,
-        dilation: int = 1,
-        groups: int = 1,
-        base_width: int = 32,
-        style: str = 'pytorch',
-        conv_cfg: dict[str, Any] | None = None,
-        norm_cfg: dict[str, Any] | None = None,
-        dcn: dict[str, Any] | None = None,
-        zero_init_residual: bool = True,
+        options: BlockOptions,
         avd: bool = False,
         pooling_r: int = 4,
         pooling: str = 'avg',
         identity: bool = True,
-        **template: Any,
+        **paths: Any,
     ) -> None:
-        super().__init__(**template)
-        if style != 'pytorch':
+        super().__init__(options, **paths)
+        if options.style != 'pytorch':
             raise ValueError(
-                f"style={style!r}: SCNet has its strides in the 3x3 convolutions, style='pytorch'"
+                f"style={options.style!r}: SCNet has its strides in the 3x3 convolutions, style='pytorch'"
             )
-        if dcn is not None:
-            raise ValueError(f'dcn={dcn!r}: SCNet has no deformable form, dcn=None')
-        norm_cfg = norm_cfg or dict(type='BN')
-        width, channels = branch_width(planes, base_width, groups), planes * self.expansion
-        conv_stride = 1 if avd else stride
+        if options.dcn is not None:
+            raise ValueError(f'dcn={options.dcn!r}: SCNet has no deformable form, dcn=None')
+        width = branch_width(planes, options.base_width, options.groups)
+        channels, stride, norm_cfg = planes * self.expansion, 1 if avd else options.stride, options.norm_cfg
 
-        self.conv1_a = build_conv_layer(conv_cfg, in_channels, width, 1, bias=False)
+        self.conv1_a = options.conv1x1(in_channels, width)
         self.norm1_a_name = self.add_norm(norm_cfg, width, '1_a')
-        self.k1 = Sequential(
-            build_conv_layer(
-                conv_cfg,
-                width,
-                width,
-                3,
-                stride=conv_stride,
-                padding=dilation,
-                dilation=dilation,
-                groups=groups,
-                bias=False,
-            ),
-            build_norm_layer(norm_cfg, width)[1],
-        )
-        self.conv1_b = build_conv_layer(conv_cfg, in_channels, width, 1, bias=False)
+        self.k1 = Sequential(options.conv3x3(width, width, stride), build_norm_layer(norm_cfg, width)[1])
+        self.conv1_b = options.conv1x1(in_channels, width)
         self.norm1_b_name = self.add_norm(norm_cfg, width, '1_b')
         self.scconv = SCConv(
             width,
             width,
-            conv_stride,
-            dilation,
-            groups,
+            stride,
+            options.dilation,
+            options.groups,
             pooling_r,
             pooling,
             identity,
-            conv_cfg=conv_cfg,
+            conv_cfg=options.conv_cfg,
             norm_cfg=norm_cfg,
         )
-        self.avd_layer = nn.AvgPool2d(3, stride, padding=1) if avd else nn.Identity()
-        self.conv3 = build_conv_layer(conv_cfg, 2 * width, channels, 1, bias=False)
+        self.avd_layer = nn.AvgPool2d(3, options.stride, padding=1) if avd else nn.Identity()
+        self.conv3 = options.conv1x1(2 * width, channels)
         self.norm3_name = self.add_norm(norm_cfg, channels, 3)
-        if zero_init_residual:
+        if options.zero_init_residual:
             self.init_cfg = zero_init(self.norm3_name)
 
     @property
     def last_affine(self) -> nn.Module:
         """See :attr:`.ResidualBlock.last_affine`."""
-        return getattr(self, self.norm3_name)
+        return self.norm(3)
 
     def branch(self, x: Tensor) -> Tensor:
         """See :meth:`.ResidualBlock.branch`."""
-        a = self.relu(getattr(self, self.norm1_a_name)(self.conv1_a(x)))
+        a = self.relu(self.norm('1_a')(self.conv1_a(x)))
         a = self.relu(self.k1(a))
-        b = self.relu(getattr(self, self.norm1_b_name)(self.conv1_b(x)))
+        b = self.relu(self.norm('1_b')(self.conv1_b(x)))
         b = self.relu(self.scconv(b))
         x = torch.cat([self.avd_layer(a), self.avd_layer(b)], dim=1)
         return self.last_affine(self.conv3(x))

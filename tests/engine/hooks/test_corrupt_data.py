@@ -13,7 +13,7 @@ from inimg_mm.engine.hooks import CorruptDataError, CorruptDataHook
 from inimg_mm.engine.hooks.corrupt_data.guarded_loading import guard
 from inimg_mm.engine.hooks.corrupt_data.skipped_files import SkippedFiles
 from inimg_mm.errors import UsageError
-from inimg_mm.launch import added_hooks as safekeeping
+from inimg_mm.launch import added_hooks
 
 pytestmark = pytest.mark.usefixtures('quickly')
 
@@ -174,11 +174,11 @@ def test_data_of_another_kind(tmp_path):
 
 def test_the_tools_entry():
     cfg = Config(dict(custom_hooks=[dict(type='Mine')]))
-    assert safekeeping.name_corrupt_data(cfg) == 0
+    assert added_hooks.name_corrupt_data(cfg) == 0
     hook = dict(type='inimg_mm.CorruptDataHook', annotations=False)
     assert cfg.custom_hooks == [dict(type='Mine'), hook]
-    assert safekeeping.name_corrupt_data(cfg, 5) == 5
-    assert safekeeping.name_corrupt_data(cfg) == 5
+    assert added_hooks.name_corrupt_data(cfg, 5) == 5
+    assert added_hooks.name_corrupt_data(cfg) == 5
     assert cfg.custom_hooks[1] == dict(hook, skip_corrupt=5)
     with pytest.raises(UsageError, match='--skip-corrupt takes a number of files'):
-        safekeeping.name_corrupt_data(cfg, -2)
+        added_hooks.name_corrupt_data(cfg, -2)

@@ -16,7 +16,7 @@ from mmengine.registry import DATASETS, DefaultScope
 
 from helpers.tooling import CONFIGS, DETECTOR, QUICKEST, assert_refused, call_tool
 from helpers.toy_training import read_all
-from inimg_mm.data_files import checks as checking_annotations
+from inimg_mm.data_files import checks
 from inimg_mm.engine.hooks import CorruptDataError
 from inimg_mm.engine.hooks.corrupt_data.guarded_loading import guard
 from inimg_mm.errors import AnnotationError
@@ -192,7 +192,7 @@ def test_the_tool_names_and_skips(demo, tmp_path, monkeypatch, capsys):
     name = f'data/demo/images/{victim.name}'
     tolerant = [*arguments[:3], '--skip-corrupt', 1, *arguments[3:]]
     reported = []
-    monkeypatch.setattr(checking_annotations, 'print_log', lambda text, *options: reported.append(text))
+    monkeypatch.setattr(annotation_files, 'print_log', lambda text, *options: reported.append(text))
     call_tool(monkeypatch, 'train.py', *tolerant)
     assert len(reported) == 1
     assert f'left out (1 of up to 1) of data/demo/train.json: {broken}' in reported[0]

@@ -25,7 +25,7 @@ from helpers.toy_training import (
     train,
     validated,
 )
-from inimg_mm.engine.hooks.exact_resume import order as positions
+from inimg_mm.engine.hooks.exact_resume import order
 from inimg_mm.errors import UsageError
 
 pytestmark = pytest.mark.usefixtures('quickly')
@@ -50,6 +50,7 @@ def test_bit_equal_after_interruptions(tmp_path, loop, workers):
 
 
 @pytest.mark.parametrize('loop', END)
+@pytest.mark.usefixtures('on_cpu')
 def test_a_flexible_runner(tmp_path, loop):
     train(config(tmp_path / 'a', loop), runner=FlexibleRunner)
     interrupted(config(tmp_path / 'b', loop), [(6, 'end'), (10, 'begin')], runner=FlexibleRunner)
@@ -224,17 +225,17 @@ def test_a_stream_of_data_is_refused(tmp_path):
 
 
 def test_a_seeded_dataset_is_its_dataset_in_all_else():
-    dataset = positions.SeededDataset(Noisy(), seed=1, rank=0)
+    dataset = order.SeededDataset(Noisy(), seed=1, rank=0)
     assert len(dataset) == 11
     dataset.pipeline = 'switched'
     assert dataset._seeded.pipeline == dataset.pipeline == 'switched'
     assert not hasattr(dataset, '__getitems__')
     copy = pickle.loads(pickle.dumps(dataset))  # as for workers that are spawned
-    draw = positions.Draw(index=4, iteration=7, place=2)
+    draw = order.Draw(index=4, iteration=7, place=2)
     assert torch.equal(dataset[draw]['inputs'], copy[draw]['inputs'])
     others = [draw._replace(index=4, **change) for change in (dict(iteration=8), dict(place=3))]
     assert not any(torch.equal(dataset[draw]['inputs'], copy[other]['inputs']) for other in others)
-    other_rank = positions.SeededDataset(Noisy(), seed=1, rank=1)
+    other_rank = order.SeededDataset(Noisy(), seed=1, rank=1)
     assert not torch.equal(dataset[draw]['inputs'], other_rank[draw]['inputs'])
 
 
@@ -246,7 +247,7 @@ def test_a_pass_leaves_the_generators_alone():
     torch.manual_seed(1)
     random.seed(1)
     np.random.seed(1)
-    batches = positions.PositionedBatches(torch.utils.data.BatchSampler(Global(range(9)), 2, False), seed=0)
+    batches = order.PositionedBatches(torch.utils.data.BatchSampler(Global(range(9)), 2, False), seed=0)
     assert len(list(batches)) == len(batches) == 5
     found = random.random(), np.random.rand(), torch.rand(3)
     assert found[:2] == expected[:2]

@@ -1,15 +1,13 @@
 """Exact resuming with the hosts' data sets, pipelines and samplers, and with several processes."""
 
 import multiprocessing
-import os
 import socket
 
 import pytest
 import torch
-from mmengine.config import Config
 
 from helpers.tooling import CONFIGS
-from helpers.toy_training import assert_same, config, differs, interrupted, state, train
+from helpers.toy_training import assert_same, config, differs, interrupted, state, train, train_as_rank
 from inimg_mm.launch import load_config
 from inimg_mm.launch.added_hooks import resume_exactly
 
@@ -24,6 +22,7 @@ pytestmark = pytest.mark.usefixtures('quickly')
         pytest.param('mask-rcnn_ini-r18_fpn_digits', 'mmdet', marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.usefixtures('on_cpu')
 def test_demo_configs(folder, monkeypatch, tmp_path, name, host):
     """The hosts' data sets, pipelines and samplers, in a worker that persists."""
     pytest.importorskip(host, reason=f'the config needs {host}')
@@ -69,22 +68,14 @@ def _not_deterministic_afterwards():
     torch.use_deterministic_algorithms(False)
 
 
-def _one_rank(rank, port, cfg, stop, resume):
-    os.environ.update(
-        RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port)
-    )
-    torch.distributed.init_process_group('gloo')
-    train(Config(cfg), resume, stop)
-    torch.distributed.destroy_process_group()
-
-
 def train_on_two(cfg, stop=None, resume=False):
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
-    context = multiprocessing.get_context('fork')
+    context = multiprocessing.get_context('forkserver')  # a fork of this process would have its GPU
+    context.set_forkserver_preload(['helpers.toy_training'])
     arguments = [(rank, port, cfg.to_dict(), stop, resume) for rank in range(2)]
-    ranks = [context.Process(target=_one_rank, args=each) for each in arguments]
+    ranks = [context.Process(target=train_as_rank, args=each) for each in arguments]
     for rank in ranks:
         rank.start()
     for rank in ranks:
@@ -94,6 +85,7 @@ def train_on_two(cfg, stop=None, resume=False):
 
 @pytest.mark.parametrize('different', [False, True], ids=['one seed', 'a seed for each rank'])
 @pytest.mark.parametrize('loop', ['mixed', 'iterations'])
+@pytest.mark.usefixtures('on_cpu')
 def test_two_processes(tmp_path, loop, different):
     wrapper = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
     options = {

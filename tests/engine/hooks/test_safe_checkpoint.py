@@ -135,7 +135,7 @@ def test_a_write_that_fails(tmp_path, limit_files, monkeypatch, keep):
         train(safe(tmp_path, max_keep_ckpts=keep))
     assert '\n' not in str(error.value)
     assert names(tmp_path) == ['epoch_1.pth']
-    assert newest_checkpoint(tmp_path) == str(tmp_path / 'epoch_1.pth')
+    assert newest_checkpoint(tmp_path).source == str(tmp_path / 'epoch_1.pth')
     monkeypatch.setattr(SafeCheckpointHook, '_write', write)
     train(safe(tmp_path, max_keep_ckpts=keep), resume=True)
     train(safe(tmp_path / 'whole'))
@@ -168,7 +168,7 @@ def test_another_place_for_checkpoints(tmp_path):
     train(cfg, stop=6)
     train(cfg, resume=True)
     assert names(tmp_path / 'store' / 'run') == ['epoch_3.pth']
-    assert newest_checkpoint(tmp_path / 'run') == str(tmp_path / 'store' / 'run' / 'epoch_3.pth')
+    assert newest_checkpoint(tmp_path / 'run').source == str(tmp_path / 'store' / 'run' / 'epoch_3.pth')
 
 
 def test_a_remote_place_is_mmengines(tmp_path, monkeypatch):

@@ -71,7 +71,7 @@ randomness = dict(seed=0, deterministic=True)
 
 
 @pytest.fixture
-def train(folder, tmp_path):
+def train(folder, tmp_path, on_cpu):
     """A function that runs tools/train.py in a process of its own and returns how that ended."""
     (tmp_path / 'killer.py').write_text(KILLER)
     (tmp_path / 'config.py').write_text(CONFIG)

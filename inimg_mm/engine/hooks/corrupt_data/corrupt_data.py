@@ -13,10 +13,11 @@ from mmengine.runner import BaseLoop
 from inimg_mm.data_files.annotation_files import COCO, Reading, check_found, look_through, read_annotations
 from inimg_mm.data_files.checks import check_one_skeleton
 from inimg_mm.data_files.corrections import correct, found_in
+from inimg_mm.engine.hooks.wrapped_datasets import with_wrapped
 from inimg_mm.errors import UsageError
 from inimg_mm.registry import HOOKS
 
-from .guarded_loading import guard, with_wrapped
+from .guarded_loading import guard
 from .loaded_sizes import Sizes
 from .skipped_files import SkippedFiles
 

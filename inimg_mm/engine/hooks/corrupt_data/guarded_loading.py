@@ -10,6 +10,7 @@ import torch
 from mmengine.structures import BaseDataElement
 
 from inimg_mm.data_files.image_files import why_broken
+from inimg_mm.engine.hooks.wrapped_datasets import with_wrapped
 from inimg_mm.errors import UsageError
 
 from .loaded_sizes import BrokenFile, Sizes, compare_sizes
@@ -17,9 +18,6 @@ from .skipped_files import SkippedFiles
 
 ATTEMPTS = 100
 """How many other samples are tried in the place of a corrupt one."""
-
-WRAPPED = ('dataset', 'datasets', '_dataset')
-"""Where wrappers of datasets have what they wrap."""
 
 
 class CorruptDataError(UsageError):
@@ -130,17 +128,6 @@ def why_broken_if_local(path: str) -> str | None:
         return why_broken(path)
     except OSError:
         return None  # the loader says what it is
-
-
-def with_wrapped(dataset: Any) -> Iterator[Any]:
-    """A dataset and those that it wraps, from the outside in."""
-    if isinstance(dataset, list | tuple):
-        for one in dataset:
-            yield from with_wrapped(one)
-    elif dataset is not None and hasattr(dataset, '__dict__'):
-        yield dataset
-        for name in WRAPPED:
-            yield from with_wrapped(vars(dataset).get(name))
 
 
 def _files(info: Any) -> dict[str, str]:

@@ -38,7 +38,7 @@ class SkippedFiles:
         self.path.unlink(missing_ok=True)
 
     def entries(self) -> list[tuple[str, str]]:
-        """Names and reasons, the first first."""
+        """Names and reasons, in the order in which they were entered."""
         if not self.path.exists():
             return []
         lines = self.path.read_text(encoding='utf-8').splitlines()

@@ -52,7 +52,8 @@ class SafeCheckpointHook(CheckpointHook):
     def before_run(self, runner: Any) -> None:
         """Choose the checkpoint that a run resumes from by itself."""
         if runner._resume is True and runner._load_from is None and not runner._has_loaded:
-            runner._load_from = newest_checkpoint(runner.work_dir)
+            newest = newest_checkpoint(runner.work_dir)
+            runner._load_from = newest and newest.source
 
     def before_train(self, runner: Any) -> None:
         """Bring names of an earlier place here, clear what a killed run left, and ask for room.
