@@ -5,7 +5,7 @@ import gc
 import json
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -77,9 +77,13 @@ class Found(NamedTuple):
             found[names[category]] += count
         return found
 
+    def ids(self, classes: Sequence[str] = ()) -> list[Any]:
+        """The ids of these classes; of all without names."""
+        return [identity(one) for one in self.categories if not classes or one['name'] in classes]
+
     def used(self, classes: Sequence[str] = ()) -> tuple[int, Counter[str]]:
         """How many objects of these classes are used, and how many are not, by reason."""
-        chosen = [identity(one) for one in self.categories if not classes or one['name'] in classes]
+        chosen = self.ids(classes)
         return self.tally.kept(chosen), self.tally.reasons(chosen)
 
 
@@ -125,8 +129,18 @@ def _found_in(path: Path, reading: Reading) -> Found:
     )
 
 
+def warn(text: str) -> None:
+    """Say something that a user should see in the log of a run."""
+    print_log(text, 'current', logging.WARNING)
+
+
 def check_found(
-    found: Found, reading: Reading, classes: Sequence[str] = (), skip: int = 0, empty: bool = True
+    found: Found,
+    reading: Reading,
+    classes: Sequence[str] = (),
+    skip: int = 0,
+    empty: bool = True,
+    say: Callable[[str], Any] = warn,
 ) -> None:
     """Stop at what is wrong with a file, and say what is corrected or left out.
 
@@ -136,6 +150,7 @@ def check_found(
         classes: The categories that are meant; empty for all.
         skip: How many annotations may be broken.
         empty: Whether it may have no annotations: images without objects are trained on, too.
+        say: What is told that is no error.
 
     Raises:
         AnnotationError: If more is broken, it is misread as a whole, or nothing is left to train on.
@@ -148,9 +163,9 @@ def check_found(
         limit = f'; skip_corrupt is {skip}' if skip else ''
         raise AnnotationError(f'in {path}, {broken[0].reason}{more}{limit}')
     for number, (_, _, reason) in enumerate(broken, start=1):
-        _warn(f'left out ({number} of up to {skip}) of {path}: {reason}')
+        say(f'left out ({number} of up to {skip}) of {path}: {reason}')
     for row, count in found.corrections:
-        _warn(f'{path}: {count} annotations {row.what}: {row.read_as}')
+        say(f'{path}: {count} annotations {row.what}: {row.read_as}')
     kept, reasons = found.used(classes)
     total = kept + sum(reasons.values())
     why = ', '.join(f'{count} {reason}' for reason, count in reasons.most_common())
@@ -159,11 +174,7 @@ def check_found(
             f'{path} has no annotations to train on' + (f': of {total} objects {why}' if total else '')
         )
     if reasons and reading.training:
-        _warn(f'{path}: {total - kept} of {total} objects are left out: {why}')
-
-
-def _warn(text: str) -> None:
-    print_log(text, 'current', logging.WARNING)
+        say(f'{path}: {total - kept} of {total} objects are left out: {why}')
 
 
 def corrected(found: Found, classes: Sequence[str] = ()) -> Content | None:

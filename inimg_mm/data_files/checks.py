@@ -1,6 +1,5 @@
 """The data that a config names is looked at before a run."""
 
-import logging
 import os
 import zlib
 from collections.abc import Collection, Iterator, Sequence
@@ -8,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 
 from inimg_mm.config_tree import Node, datasets_of, nodes, type_name
@@ -22,6 +20,7 @@ from .annotation_files import (
     corrected,
     look_through,
     read_annotations,
+    warn,
     write_annotations,
 )
 from .annotations import Content
@@ -135,6 +134,7 @@ def _check_coco(cfg: Config, loader: str, dataset: Node, path: Path, skip: int) 
     if reading.host == 'mmpose':
         check_one_skeleton(found, classes)
     content = corrected(found, classes if reading.host == 'mmpose' else ())
+    _tell_small_images(found, dataset, reading)
     meant = _check_images(found, dataset, reading.training, skip)
     if meant:
         content = read_annotations(path) if content is None else content
@@ -145,6 +145,17 @@ def _check_coco(cfg: Config, loader: str, dataset: Node, path: Path, skip: int) 
         for metric in _metrics(cfg, loader):
             if metric.get('ann_file') and os.path.abspath(metric['ann_file']) == str(path.absolute()):
                 metric['ann_file'] = copy
+
+
+def _tell_small_images(found: Found, dataset: Node, reading: Reading) -> None:
+    """Say how many images a training leaves out for their size, which mmdet does without a word."""
+    least = (dataset.get('filter_cfg') or {}).get('min_size') or 0
+    small = [name for name, *size in found.images.values() if min(size) < least]
+    if small and reading.training and reading.host == 'mmdet':
+        text = f'{len(small)} of {len(found.images)} images have a side of less than {least} pixels'
+        if len(small) == len(found.images):
+            raise AnnotationError(f'{found.path}: {text}, which filter_cfg.min_size leaves out')
+        warn(f'{found.path}: {text}, and are left out (filter_cfg.min_size), such as {small[0]!r}')
 
 
 def check_one_skeleton(found: Found, classes: Sequence[str]) -> None:
@@ -168,13 +179,19 @@ def check_one_skeleton(found: Found, classes: Sequence[str]) -> None:
         )
 
 
-def _check_images(found: Found, dataset: Node, training: bool, skip: int) -> dict[str, str]:
-    """Look for the images; returns the names under which they are there, where the file writes others."""
+def folder_of_images(dataset: Node) -> str | None:
+    """The folder of a ``CocoDataset``'s images; None if it is not here, or of another storage."""
     prefix = dataset.get('data_prefix') or {}
     prefix = prefix.get('img', prefix.get('img_path', '')) if isinstance(prefix, dict) else prefix
     folder = os.path.join(dataset.get('data_root') or '', prefix or '')
-    if '://' in folder or dataset.get('backend_args') or not os.path.isdir(folder):
-        return {}  # of another storage
+    return None if '://' in folder or dataset.get('backend_args') or not os.path.isdir(folder) else folder
+
+
+def _check_images(found: Found, dataset: Node, training: bool, skip: int) -> dict[str, str]:
+    """Look for the images; returns the names under which they are there, where the file writes others."""
+    folder = folder_of_images(dataset)
+    if folder is None:
+        return {}
     names = look_up((name for name, _, _ in found.images.values()), folder)
     if names.missing:
         first, hint = next(iter(names.missing.items()))
@@ -184,11 +201,11 @@ def _check_images(found: Found, dataset: Node, training: bool, skip: int) -> dic
         )
         if not training or len(names.missing) > skip:
             raise AnnotationError(text)
-        print_log(text, 'current', logging.WARNING)
+        warn(text)
     if names.meant:
         first, other = next(iter(names.meant.items()))
         text = f'{found.path}: {len(names.meant)} images are there under other names ({first!r} as {other!r})'
-        print_log(f'{text}: those are read', 'current', logging.WARNING)
+        warn(f'{text}: those are read')
     return names.meant
 
 

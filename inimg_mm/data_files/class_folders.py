@@ -1,5 +1,6 @@
 """A folder a class: which are classes, which files are their images."""
 
+import functools
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -59,6 +60,13 @@ def read_class_folders(folder: str | Path) -> ClassFolder:
             entries = sorted(entry.name for entry in found if not is_hidden(entry.name))
     except OSError as error:
         raise UsageError(f'{folder} cannot be read: {error.strerror or error}') from error
+    places = [os.path.join(folder, name) for name in entries]
+    return _read(os.path.abspath(folder), tuple(entries), tuple(os.lstat(p).st_mtime_ns for p in places))
+
+
+@functools.lru_cache(4)
+def _read(folder: str, entries: tuple[str, ...], times: tuple[int, ...]) -> ClassFolder:
+    """List a folder, once as long as the same is in it."""
     images: dict[str, list[str]] = {}
     others: Counter[str] = Counter()
     loose = 0

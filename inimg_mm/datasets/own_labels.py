@@ -68,7 +68,7 @@ def coco_classes(
     counts = found['train'].annotated()
     return chosen, [
         *(f'{name!r} is no class: no object has it, and others are below it' for name in placeholders),
-        *(f'no object of {files["train"]} is a {name!r}' for name in chosen if not counts[name]),
+        *(f'no object of {files["train"]} is a {name!r}' for name in chosen if any(counts.values()) and not counts[name]),
     ]
 
 
@@ -114,7 +114,7 @@ def keypoint_category(
         told = ', '.join(f'{category["name"]!r} ({len(category["keypoints"])})' for category in used)
         raise UsageError(
             f'{file} has categories with different keypoints, {told}, and a model has those of one: '
-            f'choose it, as in classes=({used[0]["name"]!r},)'
+            f'choose it: classes=({used[0]["name"]!r},), --classes {used[0]["name"]}'
         )
     names = [category['name'] for category in used]
     for one in found['val'].categories:
