@@ -1,4 +1,4 @@
-"""Check that a config trains: looks at its data, builds it, loads its weights, and takes one step on random data."""
+"""Check that a config trains: its data, its parts, its weights, and one step on random data."""
 
 import sys
 from pathlib import Path
@@ -20,7 +20,9 @@ def main() -> None:
         '--size', type=int, nargs=2, metavar=('W', 'H'), help='of the random images, in pixels'
     )
     parser.add_argument(
-        '--images', action='store_true', help='read every image of the data, and count the pixels of label maps'
+        '--images',
+        action='store_true',
+        help='read every image of the data, and count the pixels of label maps',
     )
     args = parser.parse_args()
     with mistakes_in_one_line():

@@ -98,7 +98,8 @@ def look_through(path: str | Path, reading: Reading) -> Found:
         state = path.stat()
     except OSError as error:
         raise AnnotationError(f'cannot read the annotation file {path}: {error.strerror}') from error
-    return _look_through(path.absolute(), reading, (state.st_mtime_ns, state.st_size))
+    found = _look_through(path.absolute(), reading, (state.st_mtime_ns, state.st_size))
+    return found._replace(path=path)  # by the name that the config has
 
 
 @functools.lru_cache(REMEMBERED)
@@ -219,7 +220,7 @@ def write_annotations(content: Content, path: Path) -> None:
 
 @contextmanager
 def _no_rubbish() -> Iterator[None]:
-    """Look for no cycles among millions of new objects, which have none: that takes longer than reading them."""
+    """Look for no cycles among millions of new objects, which have none: it takes longer than reading."""
     collecting = gc.isenabled()
     gc.disable()
     try:

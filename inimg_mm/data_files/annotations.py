@@ -1,7 +1,7 @@
 """What is broken in an annotation file, by the id of the annotation and the image.
 
-Each kind of fault of an annotation is a row of :data:`FAULTS`. What is not broken, and is corrected on the way,
-is in :mod:`.corrections`; what a host leaves out without a word, in :mod:`.left_out`.
+Each kind of fault of an annotation is a row of :data:`FAULTS`. What is not broken, and is corrected on the
+way, is in :mod:`.corrections`; what a host leaves out without a word, in :mod:`.left_out`.
 """
 
 import math

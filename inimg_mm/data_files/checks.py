@@ -71,11 +71,11 @@ CLEANED = 'annotations'
 def check_annotations(cfg: Config, loaders: Sequence[str], skip: int = 0) -> None:
     """Look through the annotation files of a config's loaders.
 
-    Files of a ``CocoDataset`` are looked through entry by entry, and their images looked for; other JSON files
-    are parsed, lists of images with class numbers are read, and folders of classes are listed; what else there
-    is, is the host's. Where a file needs a correction, is broken within ``skip``, or has objects of categories
-    that mmpose would mix up, the data set and its evaluator read a copy in the work folder; the file itself
-    stays as it is.
+    Files of a ``CocoDataset`` are looked through entry by entry, and their images looked for; other JSON
+    files are parsed, lists of images with class numbers are read, and folders of classes are listed; what
+    else there is, is the host's. Where a file needs a correction, is broken within ``skip``, or has objects
+    of categories that mmpose would mix up, the data set and its evaluator read a copy in the work folder; the
+    file itself stays as it is.
 
     Args:
         cfg: The config; changed where a copy is read.
@@ -196,8 +196,8 @@ def _check_images(found: Found, dataset: Node, training: bool, skip: int) -> dic
     if names.missing:
         first, hint = next(iter(names.missing.items()))
         text = (
-            f'{len(names.missing)} of {len(found.images)} images that {found.path} names are not in {folder}; the '
-            f'first is {first!r}' + (f': {hint}' if hint else '')
+            f'{len(names.missing)} of {len(found.images)} images that {found.path} names are not in {folder}'
+            f'; the first is {first!r}' + (f': {hint}' if hint else '')
         )
         if not training or len(names.missing) > skip:
             raise AnnotationError(text)

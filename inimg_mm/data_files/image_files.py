@@ -78,8 +78,8 @@ def why_another_size(info: dict[str, Any], shape: tuple[int, ...]) -> str | None
         return None
     turned = shape[:2] == size
     return (
-        f'it is {shape[1]} wide and {shape[0]} high as it is loaded, and {size[0]} wide and {size[1]} high in its '
-        'annotations' + ('; an EXIF orientation turns it: label it as it is shown' if turned else '')
+        f'it is {shape[1]} wide and {shape[0]} high as it is loaded, and {size[0]} wide and {size[1]} high '
+        'in its annotations' + ('; an EXIF orientation turns it: label it as it is shown' if turned else '')
     )
 
 

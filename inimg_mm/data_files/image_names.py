@@ -44,7 +44,7 @@ def look_up(names: Iterable[str], folder: str | Path) -> Names:
 
 
 def _is_there(name: str, folder: str, listed: dict[str, set[str]]) -> bool:
-    """Whether a file is where its name says; what no list has is asked of the file system, which knows best."""
+    """Whether a file is where its name says; of what no list has the file system is asked."""
     parent, _, last = name.rpartition('/')
     return last in _list(os.path.join(folder, parent), listed) or os.path.exists(os.path.join(folder, name))
 

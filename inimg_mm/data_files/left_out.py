@@ -1,7 +1,7 @@
 """What the hosts leave out of an annotation file without a word, and what they would misread as a whole.
 
-The rows of :data:`LEFT_OUT` are what each host's ``CocoDataset`` skips, in its order; those of :data:`MISREAD`
-what makes no sense of a whole file.
+The rows of :data:`LEFT_OUT` are what each host's ``CocoDataset`` skips, in its order; those of
+:data:`MISREAD` what makes no sense of a whole file.
 """
 
 from collections import Counter, defaultdict
@@ -160,8 +160,8 @@ def _corners(content: Content, lists: Lists) -> str | None:
     if count < LEAST or 4 * outside < count:
         return None
     return (
-        f'{outside} of {count} boxes reach out of their images (the first box is {first}): they look like corners '
-        '(left, top, right, bottom); COCO has left, top, width, height'
+        f'{outside} of {count} boxes reach out of their images (the first box is {first}): they look like '
+        'corners (left, top, right, bottom); COCO has left, top, width, height'
     )
 
 

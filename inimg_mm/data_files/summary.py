@@ -64,8 +64,8 @@ def summarise(cfg: Config, images: bool = False) -> list[Summary]:
         images: Read every image, and every label map.
 
     Returns:
-        One for each data set of COCO's format, folders of classes, or label maps; a validation set that is the
-        test set too comes once.
+        One for each data set of COCO's format, folders of classes, or label maps; a validation set that is
+        the test set too comes once.
     """
     found: dict[str, Summary] = {}
     for loader in LOADERS:
@@ -105,7 +105,8 @@ def _coco(cfg: Config, loader: str, dataset: Node, path: Path, images: bool) -> 
     used = set().union(*(found.tally.images.get(key, set()) for key in found.ids(classes)))
     notes.insert(
         0,
-        f'{len(found.images)} images, {len(found.images) - len(used)} of them without objects; {_sizes(found)}',
+        f'{len(found.images)} images, {len(found.images) - len(used)} of them without objects; '
+        + _sizes(found),
     )
     known = {category['name'] for category in found.categories}
     if missing := [name for name in classes if name not in known]:

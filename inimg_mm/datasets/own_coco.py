@@ -14,7 +14,8 @@ EVALUATORS = ('val_evaluator', 'test_evaluator')
 
 KEPT = (
     'type', 'pipeline', 'filter_cfg', 'test_mode', 'backend_args', 'indices', 'serialize_data', 'lazy_init',
-    'max_refetch', 'return_classes', 'data_mode', 'sample_interval', 'data_root', 'metainfo', 'ann_file', 'data_prefix',
+    'max_refetch', 'return_classes', 'data_mode', 'sample_interval', 'data_root', 'metainfo', 'ann_file',
+    'data_prefix',
 )  # fmt: skip
 """Settings that every data set has; those of another kind have no meaning for a ``CocoDataset``."""
 
@@ -42,14 +43,14 @@ def check_folders(root: Path, folders: Mapping[str, str]) -> None:
     for split, folder in folders.items():
         if not (root / folder).is_dir():
             raise UsageError(
-                f'{root} has no folder {folder!r} with the images; {split}_images names another, or . for {root}'
+                f'{root} has no folder {folder!r} with the images; {split}_images names another (. is {root})'
             )
 
 
 def point_data_sets(
     cfg: Node, root: Path, metainfo: Mapping[str, Any], files: Mapping[str, str], images: Mapping[str, str]
 ) -> list[str]:
-    """Have the data sets read own files, as ``CocoDataset``; returns what is said of those that were others."""
+    """Have the data sets read own files, as ``CocoDataset``; returns what is said of others before."""
     replaced: dict[str, None] = {}
     for key, split in SPLITS.items():
         if not cfg.get(key):
@@ -71,7 +72,7 @@ def point_data_sets(
 
 
 def set_metrics(cfg: Node, path: Path, metrics: Sequence[str] | None) -> list[str]:
-    """Have the evaluators read an own file, as ``CocoMetric``; returns what is said of those that were others.
+    """Have the evaluators read an own file, as ``CocoMetric``; returns what is said of others before.
 
     Args:
         cfg: The config.

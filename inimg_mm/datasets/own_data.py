@@ -57,8 +57,8 @@ def own_data(
     reads ``train/<class>/`` and ``val/<class>/``; semantic segmentation reads ``images/train/``
     and ``images/val/``, and for ``x.jpg`` there ``labels/train/x.png`` with a class index a pixel,
     255 where none counts. Hidden files and folders are left out. The heads' numbers of classes, or of
-    keypoints, follow; a data set and an evaluator of another format, as VOC's, give way to COCO's. In a config
-    file it is the third line of a delta that any launcher trains::
+    keypoints, follow; a data set and an evaluator of another format, as VOC's, give way to COCO's. In a
+    config file it is the third line of a delta that any launcher trains::
 
         _base_ = 'faster-rcnn_cmpese-r18_fpn_digits.py'
         from inimg_mm.datasets import own_data
@@ -86,9 +86,9 @@ def own_data(
         val_labels: The same of the validation set. Default: ``labels/val``.
         crop_size: Width and height in pixels of a segmenter's training crops. Default: the config's, and no
             larger than ``image_scale``.
-        sigmas: How far each keypoint may be off, for AP, as a share of its object's size: a number a keypoint,
-            or one for all. Default: those that the annotation file has (``sigmas`` in the category), COCO's
-            where the names are those of COCO's persons, else 0.05.
+        sigmas: How far each keypoint may be off, for AP, as a share of its object's size: a number a
+            keypoint, or one for all. Default: those that the annotation file has (``sigmas`` in the
+            category), COCO's where the names are those of COCO's persons, else 0.05.
         flip_pairs: Keypoints that mirror each other, a pair of names each. Default: the annotation file's
             (``flip_pairs`` in the category), else by the words for left and right in the names.
         skeleton: Links between keypoints that are drawn, by names or by numbers from 1. Default: the file's.
@@ -139,7 +139,7 @@ def own_data(
 
 
 def _check_options(options: Mapping[str, Any], host: str | None) -> None:
-    """Raise a :class:`UsageError` if an option is not of the kind that the hosts need, or has no meaning here."""
+    """Raise a :class:`UsageError` if an option is not of the kind that is needed, or has no meaning here."""
     for name in ('image_scale', 'crop_size'):
         size = options[name]
         whole = isinstance(size, list | tuple) and all(isinstance(side, int) and side > 0 for side in size)

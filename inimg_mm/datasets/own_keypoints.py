@@ -9,8 +9,8 @@ from inimg_mm.errors import UsageError
 
 COCO_PERSON = (
     'nose', 'left_eye', 'right_eye', 'left_ear', 'right_ear', 'left_shoulder', 'right_shoulder', 'left_elbow',
-    'right_elbow', 'left_wrist', 'right_wrist', 'left_hip', 'right_hip', 'left_knee', 'right_knee', 'left_ankle',
-    'right_ankle',
+    'right_elbow', 'left_wrist', 'right_wrist', 'left_hip', 'right_hip', 'left_knee', 'right_knee',
+    'left_ankle', 'right_ankle',
 )  # fmt: skip
 """COCO's keypoints of a person."""
 COCO_SIGMAS = (
@@ -78,8 +78,8 @@ def keypoint_metainfo(
 def by_names(names: Sequence[str]) -> dict[str, str]:
     """Which keypoints mirror each other, by the usual words for left and right in their names.
 
-    ``left_eye``, ``l_eye``, ``L.Eye``, ``Eye.L``, ``eyeLeft``, ``lEye``, ``LEye``, ``EyeL``, and ``Leye`` where
-    there is an ``Reye``; one whose other side is not there mirrors to itself, and is left out.
+    ``left_eye``, ``l_eye``, ``L.Eye``, ``Eye.L``, ``eyeLeft``, ``lEye``, ``LEye``, ``EyeL``, and ``Leye``
+    where there is an ``Reye``; one whose other side is not there mirrors to itself, and is left out.
     """
     words = {name: tuple(_words(name)) for name in names}
     known: dict[tuple[str, ...], str] = {}
@@ -156,8 +156,8 @@ def _checked_pairs(names: Sequence[str], given: Any) -> dict[str, str]:
             one, other = (_named(names, end) for end in pair)
         except (TypeError, ValueError, KeyError, IndexError):
             raise UsageError(
-                f'flip_pairs are pairs of keypoints, as in (({names[0]!r}, {names[-1]!r}),), and {pair!r} is none; '
-                f'the keypoints are {list(names)}'
+                f'flip_pairs are pairs of keypoints, as in (({names[0]!r}, {names[-1]!r}),), and {pair!r} is '
+                f'none; the keypoints are {list(names)}'
             ) from None
         if one == other or {one, other} & set(swaps):
             raise UsageError(

@@ -68,7 +68,11 @@ def coco_classes(
     counts = found['train'].annotated()
     return chosen, [
         *(f'{name!r} is no class: no object has it, and others are below it' for name in placeholders),
-        *(f'no object of {files["train"]} is a {name!r}' for name in chosen if any(counts.values()) and not counts[name]),
+        *(
+            f'no object of {files["train"]} is a {name!r}'
+            for name in chosen
+            if any(counts.values()) and not counts[name]
+        ),
     ]
 
 
@@ -95,8 +99,8 @@ def keypoint_category(
         files: Their names.
 
     Raises:
-        UsageError: If none has keypoints, several have different ones and none is asked for, or the validation
-            set has others.
+        UsageError: If none has keypoints, several have different ones and none is asked for, or the
+            validation set has others.
     """
     file, categories = files['train'], found['train'].categories
     names = [category['name'] for category in categories]

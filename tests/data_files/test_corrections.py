@@ -143,7 +143,9 @@ def test_a_file_is_read_once(data, tmp_path, monkeypatch):
     from inimg_mm.data_files import annotation_files
 
     read, parse = [], annotation_files.read_annotations
-    monkeypatch.setattr(annotation_files, 'read_annotations', lambda path: read.append(path.name) or parse(path))
+    monkeypatch.setattr(
+        annotation_files, 'read_annotations', lambda path: read.append(path.name) or parse(path)
+    )
     cfg = config(data, tmp_path)
     checks.check_annotations(cfg, LOADERS)
     assert sorted(read) == ['train.json', 'val.json']

@@ -49,7 +49,11 @@ def test_a_hosts_own_data_set(folder, tmp_path, monkeypatch):
     assert all(text in said[0] for text in ('1 files with .webp', '1 files with .tiff', '1 files with .gif'))
     dataset = build(cfg, 'train_dataloader')
     assert dataset.metainfo['classes'] == ('cat', 'dog')
-    assert {dataset.get_data_info(i)['img_path'][-5:] for i in range(len(dataset))} == {'.webp', '2.PNG', '.tiff'}
+    assert {dataset.get_data_info(i)['img_path'][-5:] for i in range(len(dataset))} == {
+        '.webp',
+        '2.PNG',
+        '.tiff',
+    }
 
 
 def test_a_class_without_images(folder, tmp_path):
@@ -115,5 +119,3 @@ def test_what_is_wrong_with_the_size_of_an_image():
     assert turned.startswith('it is 40 wide and 30 high as it is loaded, and 30 wide and 40 high in its')
     assert 'EXIF' in turned
     assert 'EXIF' not in why_another_size(dict(width=80, height=60), (30, 40))
-
-

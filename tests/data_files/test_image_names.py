@@ -63,7 +63,9 @@ def test_a_folder_is_listed_once(folder, monkeypatch):
 
 @pytest.fixture
 def data(tmp_path):
-    return write_coco(tmp_path / 'data', [dict(id=1, name='cat')], dict(train=[(40, 30)] * 3, val=[(40, 30)] * 2))
+    return write_coco(
+        tmp_path / 'data', [dict(id=1, name='cat')], dict(train=[(40, 30)] * 3, val=[(40, 30)] * 2)
+    )
 
 
 @pytest.mark.parametrize('name', ['train', 'val'])
@@ -72,7 +74,9 @@ def test_a_missing_image_is_named_before_the_start(name, data, tmp_path, monkeyp
     cfg = load_config(CONFIGS[DETECTOR], work_dir=tmp_path / 'w', data_root=data)
     loaders = ('train_dataloader', 'val_dataloader')
     total = len(json.loads((data / f'{name}.json').read_text())['images'])
-    message = rf"1 of {total} images .*{name}\.json names are not in .*; the first is '{name}_2.jpg': there is"
+    message = (
+        rf"1 of {total} images .*{name}\.json names are not in .*; the first is '{name}_2.jpg': there is"
+    )
     with pytest.raises(AnnotationError, match=message):
         checks.check_annotations(cfg, loaders)
     if name == 'val':  # which is never cut

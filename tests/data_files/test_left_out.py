@@ -19,7 +19,10 @@ POSES = 'td-hm_se-r18_digits-96x96'
 
 @pytest.fixture
 def data(tmp_path):
-    categories = [dict(id=1, name='cat', keypoints=['a', 'b', 'c']), dict(id=2, name='dog', keypoints=['a', 'b', 'c'])]
+    categories = [
+        dict(id=1, name='cat', keypoints=['a', 'b', 'c']),
+        dict(id=2, name='dog', keypoints=['a', 'b', 'c']),
+    ]
     return write_coco(tmp_path / 'data', categories, dict(train=[(40, 30)] * 4, val=[(40, 30)]))
 
 
@@ -47,7 +50,9 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize(('host', 'number'), [(h, n) for h, rows in CHANGES.items() for n in range(len(rows))])
+@pytest.mark.parametrize(
+    ('host', 'number'), [(h, n) for h, rows in CHANGES.items() for n in range(len(rows))]
+)
 def test_as_the_host_counts(host, number, data, tmp_path):
     values, reason = CHANGES[host][number]
     change(data / 'train.json', 3, **values)
@@ -158,7 +163,14 @@ def test_what_is_taken_for_something_else():
 def test_one_object_that_is_right_settles_it(content):
     content = copy.deepcopy(content)
     content['annotations'].append(
-        dict(id=9, image_id=1, category_id=1, bbox=[60, 10, 20, 20], keypoints=[61, 12, 2], segmentation=[[60, 10, 80, 10, 80, 30]])
+        dict(
+            id=9,
+            image_id=1,
+            category_id=1,
+            bbox=[60, 10, 20, 20],
+            keypoints=[61, 12, 2],
+            segmentation=[[60, 10, 80, 10, 80, 30]],
+        )
     )
     assert find_misread(content, masks=True, keypoints=True) is None
 
@@ -170,5 +182,3 @@ def test_shares_are_refused(name, data, tmp_path):
         change(path, place, bbox=[0.1, 0.1, 0.4, 0.5])
     with pytest.raises(AnnotationError, match=rf'in {path}, no box of . is as large as a pixel'):
         check(data, tmp_path)
-
-

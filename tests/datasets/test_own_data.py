@@ -195,14 +195,22 @@ BAD_BOXES = {
     'missing annotations': (dict(train_ann='labels.json'), None, r'cannot read .*labels\.json: No such file'),
     'missing images': (dict(train_images='pictures/'), None, 'pictures'),
     'not JSON': ({}, write('train.json', 'text'), r'train\.json cannot be read: Expecting value'),
-    'a web page': ({}, write('train.json', '<!doctype html>'), r'train\.json cannot be read: it is a web page'),
+    'a web page': (
+        {},
+        write('train.json', '<!doctype html>'),
+        r'train\.json cannot be read: it is a web page',
+    ),
     'not COCO': (
         {},
         write('val.json', '{"images": []}'),
         r'val\.json is broken: it has no list of categories',
     ),
     'not COCO, a list': ({}, write('val.json', '[]'), r'val\.json is broken: it has no list of images'),
-    'no categories': ({}, write('train.json', '{"images": [], "categories": []}'), r'train\.json has no categories'),
+    'no categories': (
+        {},
+        write('train.json', '{"images": [], "categories": []}'),
+        r'train\.json has no categories',
+    ),
     'one number': (dict(image_scale=320), None, 'image_scale is a width and a height .* and not 320'),
     'no size': (dict(image_scale=(0, -5)), None, r'image_scale .* not \(0, -5\)'),
     'no probability': (dict(flip=7), None, 'flip is a probability from 0 to 1, and not 7'),
@@ -217,7 +225,9 @@ BAD_BOXES = {
     'classes in another order': (dict(classes=['cat', 'dog']), None, r"order.*\['dog', 'cat'\]"),
     'val in another order': (
         {},
-        write('val.json', '{"images": [], "categories": [{"id": 3, "name": "cat"}, {"id": 7, "name": "dog"}]}'),
+        write(
+            'val.json', '{"images": [], "categories": [{"id": 3, "name": "cat"}, {"id": 7, "name": "dog"}]}'
+        ),
         r'val\.json.*order',
     ),
     'nothing to flip': (

@@ -14,8 +14,8 @@ from helpers.tooling import CONFIGS
 from inimg_mm import launch
 from inimg_mm.checkpoints.reading import Opened
 from inimg_mm.data_files.image_files import as_picture
-from inimg_mm.hosts.dataset_meta import LOADERS, dataset_meta
 from inimg_mm.data_files.picture_names import picture_paths
+from inimg_mm.hosts.dataset_meta import LOADERS, dataset_meta
 from inimg_mm.inference import images, infer
 
 CLASSIFIER = CONFIGS['se-r18_digits']

@@ -41,8 +41,12 @@ def test_a_photo_turned_by_its_camera(name, loader, tmp_path):
     guard(dataset, sizes=_sizes)
     dataset[0]
     turn(root / 'images' / f'{split}_1.jpg')
-    message = rf'{split}_1\.jpg \(image id 1 of .*{split}\.json\) is corrupt: it is 30 wide and 40 high as it is'
-    with pytest.raises(CorruptDataError, match=f'{message}.*and 40 wide and 30 high in its annotations; an EXIF'):
+    message = (
+        rf'{split}_1\.jpg \(image id 1 of .*{split}\.json\) is corrupt: it is 30 wide and 40 high as it is'
+    )
+    with pytest.raises(
+        CorruptDataError, match=f'{message}.*and 40 wide and 30 high in its annotations; an EXIF'
+    ):
         dataset[0]
 
 

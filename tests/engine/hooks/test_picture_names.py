@@ -49,7 +49,10 @@ def sample(tmp_path, name):
 
 
 def drawn(runner, tmp_path):
-    return [place and str(place).removeprefix(f'{tmp_path}/out/') for place, _ in runner.hooks[0]._visualizer.drawn]
+    return [
+        place and str(place).removeprefix(f'{tmp_path}/out/')
+        for place, _ in runner.hooks[0]._visualizer.drawn
+    ]
 
 
 def test_images_of_one_name_do_not_meet(runner, tmp_path):
@@ -58,7 +61,9 @@ def test_images_of_one_name_do_not_meet(runner, tmp_path):
     visualizer = runner.hooks[0]._visualizer
     assert visualizer.dataset_meta == 'kept'
     for name in IMAGES:
-        visualizer.add_datasample('x', None, data_sample=sample(tmp_path, name), draw_gt=False, out_file='1.jpg')
+        visualizer.add_datasample(
+            'x', None, data_sample=sample(tmp_path, name), draw_gt=False, out_file='1.jpg'
+        )
     visualizer.visualize_cls(image=None, data_sample=sample(tmp_path, IMAGES[0]), out_file='x', name='1.jpg')
     visualizer.add_datasample('x', None, sample(tmp_path, IMAGES[2]))  # another object of it
     visualizer.add_datasample('x', None, sample(tmp_path, 'other.jpg'), out_file=None)

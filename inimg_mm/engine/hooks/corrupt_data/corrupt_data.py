@@ -46,8 +46,8 @@ class CorruptDataHook(Hook):
     Args:
         skip_corrupt: How many files may be left out.
         annotations: Look through JSON annotation files for broken entries before training; the first is
-            an error that names the annotation. What COCO's metrics have read is corrected, where one reading is
-            right: a missing ``iscrowd`` is 0, an ``id`` of 0 is numbered anew.
+            an error that names the annotation. What COCO's metrics have read is corrected, where one reading
+            is right: a missing ``iscrowd`` is 0, an ``id`` of 0 is numbered anew.
 
     Raises:
         UsageError: If that is no number of files.
