@@ -5,7 +5,7 @@ Of a file that is cut off older releases of OpenCV fill the rest with grey, and 
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,7 @@ def _scan(content: bytes) -> int:
     return len(content)
 
 
-def why_another_size(info: dict[str, Any], shape: tuple[int, ...]) -> str | None:
+def why_another_size(info: Mapping[str, Any], shape: tuple[int, ...]) -> str | None:
     """What is said where an image has not the size that its annotations say; None if it has.
 
     Args:

@@ -70,16 +70,16 @@ def _hint(name: str, folder: str, listed: dict[str, set[str]]) -> str:
     """What is there instead, or why the name cannot be one of an image here."""
     if '\\' in name:
         last = name.rpartition('\\')[2]
-        there = f', and there is {last!r}' if _is_there(last, folder, listed) else ''
-        return f'it is a Windows path{there}: write it relative to the folder of the images, with /'
+        other = f', and there is {last!r}' if _is_there(last, folder, listed) else ''
+        return f'it is a Windows path{other}: write it relative to the folder of the images, with /'
     parent, _, last = name.rpartition('/')
     there = _list(os.path.join(folder, parent), listed)
     same = {unicodedata.normalize('NFC', one).casefold(): one for one in there}
-    if other := same.get(unicodedata.normalize('NFC', last).casefold()):
-        return f'there is {other!r}: capitals count'
+    if near := same.get(unicodedata.normalize('NFC', last).casefold()):
+        return f'there is {near!r}: capitals count'
     stems = {Path(one).stem: one for one in there}
-    if other := stems.get(Path(last).stem):
-        return f'there is {other!r}: the suffix is another'
+    if near := stems.get(Path(last).stem):
+        return f'there is {near!r}: the suffix is another'
     for cut in range(1, name.count('/') + 1):
         if _is_there(shorter := name.split('/', cut)[cut], folder, listed):
             return f'there is {shorter!r}: the folder is named twice'

@@ -88,7 +88,9 @@ def _annotations(dataset: Node) -> Path:
 
 
 def _coco(cfg: Config, loader: str, dataset: Node, path: Path, images: bool) -> Summary:
-    reading, notes, faults = reading_of(cfg, loader), [], []
+    reading = reading_of(cfg, loader)
+    notes: list[str] = []
+    faults: list[str] = []
     try:
         found = look_through(path, reading)
         classes = meant_classes(dataset, reading.host)

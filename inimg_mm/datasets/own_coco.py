@@ -79,7 +79,8 @@ def set_metrics(cfg: Node, path: Path, metrics: Sequence[str] | None) -> list[st
         path: The annotation file of the validation set.
         metrics: Of :data:`METRICS`, for keypoints. Default: AP.
     """
-    host, replaced = cfg.get('default_scope'), {}
+    host = cfg.get('default_scope')
+    replaced: dict[str, None] = {}
     wanted = tuple(metrics or ('ap',))
     for key in EVALUATORS:
         if not cfg.get(key):

@@ -143,7 +143,7 @@ def _check_annotations(data: Any) -> None:
 def _correct_metrics(loop: Any) -> None:
     """Correct what metrics of COCO's kind have read: the file stays as it is."""
     for metric in getattr(getattr(loop, 'evaluator', None), 'metrics', ()):
-        api = getattr(metric, '_coco_api', None) or getattr(metric, 'coco', None)
+        api: Any = getattr(metric, '_coco_api', None) or getattr(metric, 'coco', None)
         content = getattr(api, 'dataset', None)
         if isinstance(content, dict) and (found := found_in(content, training=False)):
             for row, count in found:

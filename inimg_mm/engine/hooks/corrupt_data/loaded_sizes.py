@@ -43,7 +43,7 @@ class LoadedSizes:
             if reason := why_another_size(dict(info), tuple(shape)):
                 raise BrokenFile(str(results.get('img_path')), reason)
         labels = results.get('gt_seg_map')
-        if hasattr(labels, 'shape') and (
+        if labels is not None and (
             reason := why_no_label_map(labels.shape, tuple(shape[:2]) if shape is not None else None)
         ):
             raise BrokenFile(str(results.get('seg_map_path')), reason)
