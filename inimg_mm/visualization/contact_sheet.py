@@ -10,7 +10,6 @@ import torch
 from mmengine.config import Config
 from PIL import Image, ImageDraw
 
-from inimg_mm.data_files.checks import check_data
 from inimg_mm.drawing import Instance, draw, font
 from inimg_mm.errors import UsageError
 from inimg_mm.hosts import HOSTS, Host
@@ -59,7 +58,6 @@ def contact_sheet(
     if scope not in drawn:
         raise UsageError(f'contact sheets are drawn for {", ".join(drawn)}, and not for {scope!r}')
     host = HOSTS[scope]
-    check_data(cfg, ['test_dataloader'])  # before the checkpoint is read
     if min(num_images, height) < 1:
         raise UsageError(f'num_images and height must be at least 1, got {num_images} and {height}')
     model = load_model(cfg, checkpoint, trust)
