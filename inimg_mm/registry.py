@@ -46,13 +46,9 @@ __all__ = [
 ]
 
 MODELS = Registry('model', parent=ROOT_MODELS, scope='inimg_mm', locations=['inimg_mm.models'])
-<<<<<<< HEAD
-DATASETS = Registry('dataset', parent=ROOT_DATASETS, scope='inimg_mm', locations=['inimg_mm.datasets.lazy'])
-=======
 DATASETS = Registry(
     'dataset', parent=ROOT_DATASETS, scope='inimg_mm', locations=['inimg_mm.datasets.registered']
 )
->>>>>>> main
 WEIGHT_INITIALIZERS = Registry(
     'weight initializer',
     parent=ROOT_WEIGHT_INITIALIZERS,

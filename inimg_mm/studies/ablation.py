@@ -33,6 +33,7 @@ from rich.progress import (
 
 from inimg_mm.errors import UsageError
 from inimg_mm.files import check_folder, json_text, write_text
+from inimg_mm.launch.cli import mistakes_in_one_line
 from inimg_mm.launch.configs import load_config
 from inimg_mm.launch.runs import evaluate, train
 
@@ -194,13 +195,14 @@ def train_one(folder: str, parent: int) -> None:
     """
     threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
     work = Path(folder)
-    cfg = load_config(work / CONFIG)
-    train(copy.deepcopy(cfg), resume='auto')
-    metrics = evaluate(copy.deepcopy(cfg), (work / 'last_checkpoint').read_text().strip())
-    with DefaultScope.overwrite_default_scope(cfg.default_scope):
-        images = len(DATASETS.build(cfg.test_dataloader.dataset))
-    result = dict(metrics=metrics, images=images, seconds=training_seconds(work))
-    write_text(work / RESULT, [json_text(result, indent=2) + '\n'])
+    with mistakes_in_one_line():
+        cfg = load_config(work / CONFIG)
+        train(copy.deepcopy(cfg), resume='auto')
+        metrics = evaluate(copy.deepcopy(cfg), (work / 'last_checkpoint').read_text().strip())
+        with DefaultScope.overwrite_default_scope(cfg.default_scope):
+            images = len(DATASETS.build(cfg.test_dataloader.dataset))
+        result = dict(metrics=metrics, images=images, seconds=training_seconds(work))
+        write_text(work / RESULT, [json_text(result, indent=2) + '\n'])
 
 
 def _die_with(parent: int) -> None:
