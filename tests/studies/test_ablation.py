@@ -52,20 +52,17 @@ def grid(folder, monkeypatch, tmp_path):
 
 def test_cells_are_every_combination(grid):
     axes = {
-        'model.backbone.depth': [18, 34],
+        'model.backbone.depth': [18],
         'optim_wrapper.optimizer.lr': {'slow': 1e-4, 'fast': 1e-2},
     }
-    found = read_grid(grid(grid=axes, baseline='SE, depth=34, slow'))
+    found = read_grid(grid(grid=axes, baseline='SE, depth=18, slow'))
     names = [cell.name for cell in found.cells]
-    assert names[0] == 'SE, depth=34, slow'
+    assert names[0] == 'SE, depth=18, slow'
     assert sorted(names) == sorted(
-        f'{variant}, depth={depth}, {rate}'
-        for variant in ('plain', 'SE')
-        for depth in (18, 34)
-        for rate in ('slow', 'fast')
+        f'{variant}, depth=18, {rate}' for variant in ('plain', 'SE') for rate in ('slow', 'fast')
     )
-    cell = next(cell for cell in found.cells if cell.name == 'plain, depth=34, fast')
-    assert (cell.cfg.model.backbone.depth, cell.cfg.optim_wrapper.optimizer.lr) == (34, 1e-2)
+    cell = next(cell for cell in found.cells if cell.name == 'plain, depth=18, fast')
+    assert (cell.cfg.model.backbone.depth, cell.cfg.optim_wrapper.optimizer.lr) == (18, 1e-2)
     assert cell.cfg.train_cfg.max_epochs == 1
     assert 'attention' not in cell.cfg.model.backbone
 
