@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from inimg_mm.checkpoints.reading import BACKBONE
 from inimg_mm.config_tree import nodes, type_name, walk
+from inimg_mm.errors import UsageError
 from inimg_mm.hosts.random_batch import Size, random_batch
 from inimg_mm.models.backbones import Backbone
 from inimg_mm.registry import build_model
@@ -64,6 +65,8 @@ def _checks(
 ) -> Iterator[Finding]:
     try:
         model = revert_sync_batchnorm(build_model(cfg if init else _without_files(cfg)))
+    except UsageError as error:
+        raise Stop(str(error)) from error
     except Exception as error:
         raise Stop(f'{type(error).__name__}: {error}') from error
     if not hasattr(model, 'backbone'):

@@ -10,7 +10,6 @@ import torch
 from mmengine.config import Config
 from PIL import Image, ImageDraw
 
-from inimg_mm.data_files.checks import check_data
 from inimg_mm.drawing import Instance, draw, font
 from inimg_mm.errors import UsageError
 from inimg_mm.hosts import HOSTS, Host

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
+from inimg_mm import carried as places
 from inimg_mm import catalogue
 from inimg_mm.__main__ import main
 from inimg_mm.catalogue.copying import next_steps
@@ -105,9 +106,9 @@ def test_names():
 
 
 def test_no_configs(monkeypatch, tmp_path):
-    monkeypatch.setattr('inimg_mm.catalogue.index.PACKAGE', tmp_path / 'inimg_mm')
-    with pytest.raises(catalogue.CatalogueError, match='has no configs'):
-        catalogue.home()
+    monkeypatch.setattr(places, 'PACKAGE', tmp_path / 'inimg_mm')
+    with pytest.raises(UsageError, match='has no configs'):
+        places.home()
 
 
 # ---- writing metafiles ---------------------------------------------------------------------------------
@@ -344,6 +345,15 @@ def test_a_copy_from_the_wheel_is_checked_by_its_tools(wheel, tmp_path):
     check = wheel / 'inimg_mm' / '.mim' / 'tools' / 'check_config.py'
     out = from_wheel(wheel, tmp_path, check, 'mine.py', '--size', 64, 64)
     assert 'one, with a loss of' in out
+
+
+@pytest.mark.slow
+def test_a_base_by_scope_from_the_wheel(wheel, tmp_path):
+    (tmp_path / 'mine.py').write_text("_base_ = 'inimg_mm::demo/se-r18_digits'\n")
+    read = (
+        "from inimg_mm.launch.configs import load_config; print(load_config('mine.py').model.backbone.type)"
+    )
+    assert from_wheel(wheel, tmp_path, '-c', read) == 'inimg_mm.SEResNet\n'
 
 
 def test_source_distribution_can_be_built_from(sources, tmp_path):

@@ -21,7 +21,7 @@ from inimg_mm import launch
 from inimg_mm.launch import distributed, preflight
 from inimg_mm.registry import build_model
 
-README = (TOOLS / 'README.md').read_text()
+README = (TOOLS / 'README.md').read_text().partition("## The papers' experiments")[0]
 COMMANDS = [
     line
     for block in re.findall(r'```bash\n(.*?)```', README, re.DOTALL)
@@ -49,7 +49,8 @@ def command_of_a_process(line, programs, monkeypatch):
     done = subprocess.run(['bash', '-c', line], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     words = done.stdout.splitlines()
-    start = next(index for index, word in enumerate(words) if word.startswith(f'{TOOLS}/'))
+    tools = (f'{TOOLS}/train.py', f'{TOOLS}/test.py')
+    start = next(index for index, word in enumerate(words) if word in tools)
     return words[start:]
 
 

@@ -1,10 +1,12 @@
 """What every backbone has: stages, outputs, freezing, and the metadata that says so."""
 
 import inspect
+import logging
 import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 
+from mmengine.logging import MMLogger, print_log
 from mmengine.model import BaseModule
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
@@ -140,6 +142,19 @@ class Backbone(BaseModule):
                 if isinstance(module, _BatchNorm):
                     module.eval()
         return self
+
+    def _dump_init_info(self) -> None:
+        """Write how each tensor was initialised where mmengine keeps a log file, and else one line.
+
+        mmengine calls it at the end of ``init_weights`` of a net that is in no other, and would print three
+        lines for every tensor. What was loaded from a file is said already, by the initialiser.
+        """
+        logger = MMLogger.get_current_instance()
+        if any(isinstance(handler, logging.FileHandler) for handler in logger.handlers):
+            super()._dump_init_info()
+        elif not (isinstance(self.init_cfg, dict) and _is_pretrained(self.init_cfg)):
+            tensors = sum(1 for _ in self.parameters())
+            print_log(f'{type(self).__name__}: {tensors} tensors from scratch', logger='current')
 
     def _freeze(self) -> None:
         frozen: list[nn.Module] = self.stem_modules() if self.frozen_stages >= 0 else []

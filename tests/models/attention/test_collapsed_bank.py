@@ -10,8 +10,9 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 from torch.utils.flop_counter import FlopCounterMode
 
+from helpers.bank_processes import half_of_a_batch
 from inimg_mm.models.attention import GroupingFilter, InnerImaging, cmpe_se, inner_imaging
-from inimg_mm.models.attention.collapsed_bank import collapses, condense
+from inimg_mm.models.attention.collapsed_bank import condense
 
 TOLERANCE = 1e-10
 KERNELS = {
@@ -291,22 +292,6 @@ def test_one_value_a_channel_is_torchs_error():
     gate = InnerImaging(1, maps=2, filters=((1, 1), (1, 1), (1, 1)), streams=1, fold=None)
     with pytest.raises(ValueError, match='Expected more than 1 value per channel'):
         gate(torch.randn(1, 1, 4, 4))
-
-
-def half_of_a_batch(rank, folder):
-    """What one of two processes computes, whose batches differ in size."""
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        'gloo', init_method=f'file://{folder}/meeting', rank=rank, world_size=2
-    )
-    banks, image = torch.load(f'{folder}/inputs.pt', weights_only=False)
-    own = image[: 2 if rank == 0 else None][-3:].clone().requires_grad_()
-    assert collapses(banks, own)  # small, but all processes do the same
-    out = condense(banks, own)
-    out.sin().sum().backward()
-    grads = [parameter.grad for parameter in banks.parameters()]
-    torch.save([out.detach(), own.grad, *banks.buffers(), *grads], f'{folder}/{rank}.pt')
-    torch.distributed.destroy_process_group()
 
 
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason='gloo is needed')
