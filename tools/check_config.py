@@ -5,6 +5,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from inimg_mm import startup
+
+startup.begin()
+
 from inimg_mm.checking.data import print_summaries
 from inimg_mm.checking.findings import print_findings
 from inimg_mm.checking.training_step import check_config

@@ -14,10 +14,12 @@ from inimg_mm.checkpoints.reading import open_checkpoint
 from inimg_mm.data_files.checks import check_annotations, check_data
 from inimg_mm.files import check_folder
 from inimg_mm.hosts import HOSTS
+from inimg_mm.registry import unknown_types_named
 
 from .added_hooks import draw_to, name_corrupt_data, resume_exactly, save_predictions_to, save_safely
 from .compiling import use_compiler
 from .distributed import join, without_shards
+from .errors_first import errors_first
 from .mixed_precision import use_amp
 from .preflight import check_deepspeed, check_pretrained, check_strategy, starting_point
 from .schedules import scale_lr
@@ -59,10 +61,11 @@ def train(
     """
     _write_switches(cfg, resume, amp, auto_scale_lr, compiler, skip_corrupt)
     start = _checked(cfg, trust)
-    runner = build_runner(cfg, launcher)
-    if start:
-        runner._load_from = start  # the newest checkpoint that is whole, where mmengine takes the last
-    runner.train()
+    with unknown_types_named(cfg):
+        runner = build_runner(cfg, launcher)
+        if start:
+            runner._load_from = start  # the newest checkpoint that is whole, where mmengine takes the last
+        runner.train()
 
 
 def _write_switches(
@@ -92,29 +95,30 @@ def _write_switches(
 def _checked(cfg: Config, trust: bool) -> str | None:
     """Look at what a training reads; returns the checkpoint that it starts or goes on from."""
     check_strategy(cfg)
+    start, resuming = starting_point(cfg, trust), bool(cfg.get('resume'))
+    if start and not (resuming and start.in_parts):  # which mmengine's strategy puts together
+        check_fit(cfg, start, heads=resuming)
+    source = start.source if start else None
+    del start  # before the next one is read
     check_data(cfg, ('train_dataloader', 'val_dataloader'))
     check_pretrained(cfg, trust)
-    start, resuming = starting_point(cfg, trust), bool(cfg.get('resume'))
-    if start is None:
-        return None
-    if not (resuming and start.in_parts):  # which mmengine's strategy puts together
-        check_fit(cfg, start, heads=resuming)
-    return start.source
+    return source
 
 
 def evaluate(
     cfg: Config,
-    checkpoint: str,
+    checkpoint: str | None = None,
     show_dir: str | Path | None = None,
     launcher: str = 'none',
     trust: bool = False,
     predictions: str | Path | None = None,
 ) -> dict[str, float]:
-    """Test a checkpoint.
+    """Test a checkpoint, or what a training of the config would start from.
 
     Args:
         cfg: From :func:`.load_config`; changed in place.
-        checkpoint: File or URL of the checkpoint.
+        checkpoint: File or URL of the checkpoint; without one the model is initialised as for a training,
+            from the files that ``init_cfg`` and ``load_from`` name.
         show_dir: Folder for pictures with the predictions drawn; made if it is missing.
         launcher: As in :func:`train`.
         trust: Accept a checkpoint that needs unpickling.
@@ -132,8 +136,11 @@ def evaluate(
     if launcher == 'none':
         without_shards(cfg)
     check_folder(cfg.work_dir)
-    check_fit(cfg, open_checkpoint(checkpoint, trust))
-    cfg.resume, cfg.load_from = False, checkpoint
+    cfg.resume, cfg.load_from = False, checkpoint or cfg.get('load_from')
+    if checkpoint is None:
+        check_pretrained(cfg, trust)
+    if cfg.load_from:
+        check_fit(cfg, open_checkpoint(cfg.load_from, trust), heads=checkpoint is not None)
     check_data(cfg, ('test_dataloader',))
     name_corrupt_data(cfg)
     check_annotations(cfg, ('test_dataloader',))
@@ -141,7 +148,11 @@ def evaluate(
         draw_to(cfg, Path(show_dir).absolute())
     if predictions is not None:
         save_predictions_to(cfg, Path(predictions))
-    return build_runner(cfg, launcher).test()
+    with unknown_types_named(cfg):
+        runner = build_runner(cfg, launcher)
+        if checkpoint is None:
+            runner._init_model_weights()  # which only a training does by itself
+        return runner.test()
 
 
 def build_runner(cfg: Config, launcher: str) -> Runner:
@@ -150,7 +161,10 @@ def build_runner(cfg: Config, launcher: str) -> Runner:
     fill_in_loaders(cfg)
     join(cfg)
     check_deepspeed(cfg)
-    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    with errors_first() as shows_held:
+        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        runner.register_hook(shows_held)
+    return runner
 
 
 def fill_in_loaders(cfg: Config) -> None:

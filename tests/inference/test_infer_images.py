@@ -15,6 +15,7 @@ from inimg_mm import launch
 from inimg_mm.checkpoints.reading import Opened
 from inimg_mm.data_files.image_files import as_picture
 from inimg_mm.data_files.picture_names import picture_paths
+from inimg_mm.errors import UsageError
 from inimg_mm.hosts.dataset_meta import LOADERS, dataset_meta
 from inimg_mm.inference import images, infer
 
@@ -102,7 +103,7 @@ def test_files_folders_and_patterns(album, monkeypatch):
         ('*.jpg', r"no image matches '\*.jpg'"),
         ('out', f'all images of out are in {album / "out"}, where the pictures go'),
     ):
-        with pytest.raises(launch.UsageError, match=message):
+        with pytest.raises(UsageError, match=message):
             images.find_images([source], album / 'out')
 
 
@@ -112,7 +113,7 @@ def test_pictures_of_one_name_do_not_meet(album):
         Path(f'/out/{p}') for p in ('a/1.jpg', 'b/1.jpg', 'b/10.tif.png')
     ]
     assert picture_paths(found[:1], Path('/out')) == [Path('/out/1.jpg')]
-    with pytest.raises(launch.UsageError, match='would overwrite its image'):
+    with pytest.raises(UsageError, match='would overwrite its image'):
         picture_paths(found, album)
 
 
