@@ -98,7 +98,7 @@ def test_own_data_snippet(tmp_path):
     (tmp_path / 'data' / 'images').mkdir(parents=True)
     for name in ('train.json', 'val.json'):
         (tmp_path / 'data' / name).write_text(
-            '{"categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]}'
+            '{"images": [], "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]}'
         )
     snippet = SNIPPETS[2].replace('path/to/data', str(tmp_path / 'data'))
     (tmp_path / 'delta.py').write_text(snippet.replace("'configs/", f"'{ROOT}/configs/"))

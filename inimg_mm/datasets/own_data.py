@@ -244,8 +244,11 @@ def _set_crop(cfg: Node, images: Path, size: Size | None, scale: Size | None) ->
     first = next((images / name for name in _images_of(images)), None)
     if crop is None or first is None:
         return []
-    with Image.open(first) as picture:
-        share = own_pipelines.padding_share(train, picture.size)
+    try:
+        with Image.open(first) as picture:
+            share = own_pipelines.padding_share(train, picture.size)
+    except (OSError, Image.DecompressionBombError):
+        return []  # the run says what is wrong with it
     if share <= MUCH:
         return []
     return [
