@@ -15,6 +15,7 @@ from typing import Any
 
 import mmengine.registry
 from mmengine.config import Config
+from mmengine.registry import DATASETS as ROOT_DATASETS
 from mmengine.registry import FUNCTIONS as ROOT_FUNCTIONS
 from mmengine.registry import HOOKS as ROOT_HOOKS
 from mmengine.registry import MODELS as ROOT_MODELS
@@ -27,6 +28,7 @@ from inimg_mm.config_tree import walk
 from inimg_mm.errors import UsageError
 
 __all__ = [
+    'DATASETS',
     'FUNCTIONS',
     'HOOKS',
     'MODELS',
@@ -38,6 +40,9 @@ __all__ = [
 ]
 
 MODELS = Registry('model', parent=ROOT_MODELS, scope='inimg_mm', locations=['inimg_mm.models'])
+DATASETS = Registry(
+    'dataset', parent=ROOT_DATASETS, scope='inimg_mm', locations=['inimg_mm.datasets.registered']
+)
 WEIGHT_INITIALIZERS = Registry(
     'weight initializer',
     parent=ROOT_WEIGHT_INITIALIZERS,
@@ -100,7 +105,7 @@ def _near(name: str, scope: str, kind: str) -> str:
     """What to write in place of a name that the registry of a host and a kind does not know."""
     asked, _, bare = name.rpartition('.')
     roots = [r for r in vars(mmengine.registry).values() if isinstance(r, Registry) and r.name == kind]
-    known = {}
+    known: dict[str, str] = {}
     for root in roots:
         for child in (root, *root.children.values()):
             if child.scope in ('inimg_mm', asked or scope, 'mmengine'):

@@ -99,7 +99,8 @@ def test_host_config_with_only_the_backbones_type_changed(host, base, tmp_path):
         options = cfg.model.backbone
         assert backbone.frozen_stages == options.get('frozen_stages', -1)
         assert backbone.norm_eval == options.get('norm_eval', False)
-        assert len(backbone.out_channels) == len(options.get('out_indices', (0, 1, 2, 3)))
+        every = (3,) if {host!r} in ('mmpretrain', 'mmpose') else (0, 1, 2, 3)
+        assert backbone.out_indices == tuple(options.get('out_indices', every))
         print('built')
     """
     assert 'built' in run(code, cwd=tmp_path)

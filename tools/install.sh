@@ -100,7 +100,7 @@ install_torch() { pip_install torch torchvision numpy safetensors; }
 install_build-tools() { pip_install setuptools wheel ninja psutil packaging cython; }
 install_mm() { install_extra mm mmdet mmpretrain; }
 install_seg() { install_extra seg mmseg; }
-install_bench() { install_extra bench timm fvcore onnx onnxruntime onnxscript pytorch_grad_cam; }
+install_bench() { install_extra bench timm fvcore onnx onnxruntime onnxscript pytorch_grad_cam pytorchcv; }
 install_demo() { install_extra demo skimage sklearn matplotlib rich; }
 install_dev() { install_extra dev pytest xdist hypothesis coverage; }
 

@@ -1,6 +1,7 @@
 """Find the faults of a config before a training does: channels, weights, gradients, freezing, norms."""
 
 import copy
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -120,12 +121,11 @@ def _freezing(cfg: Config, model: Any) -> Finding:
     backbone, stages = model.backbone, getattr(model.backbone, 'frozen_stages', -1)
     if stages < 0:
         return Finding('frozen', False, 'nothing')
-    wanted = [name for name, _ in backbone.named_children() if not name.startswith('layer')]
-    wanted += [f'layer{index}' for index in range(1, stages + 1)]
+    stage_of = _stages(backbone)
     parts = {
         name: part
         for name, part in backbone.named_children()
-        if name in wanted and any(True for _ in part.parameters())
+        if stage_of.get(name, -1) < stages and any(True for _ in part.parameters())
     }
     faults = []
     for name, part in parts.items():
@@ -137,6 +137,17 @@ def _freezing(cfg: Config, model: Any) -> Finding:
         text = f'frozen_stages={stages}, yet {"; ".join(faults)}'
         return Finding('frozen', True, text, 'a backbone that freezes (any of inimg_mm), or frozen_stages=-1')
     return Finding('frozen', False, f'{", ".join(parts)} (frozen_stages={stages})')
+
+
+def _stages(backbone: Any) -> dict[str, int]:
+    """The stage, from 0, of each part of a backbone but its stem: the hosts' have one ``layer…`` a stage."""
+    parts = dict(backbone.named_children())
+    if isinstance(backbone, Backbone):
+        stages = [backbone.stage_modules(stage) for stage in range(backbone.num_stages)]
+        return {
+            n: stage for stage, modules in enumerate(stages) for n, part in parts.items() if part in modules
+        }
+    return {name: int(name[5:]) - 1 for name in parts if re.fullmatch(r'layer\d+', name)}
 
 
 def _one_step(cfg: Config, model: Any, batch: dict[str, list], channels: list[int]) -> Iterator[Finding]:
@@ -181,9 +192,10 @@ def _one_step(cfg: Config, model: Any, batch: dict[str, list], channels: list[in
 
 def _unused_remedy(backbone: Any, names: Sequence[str]) -> str:
     """How to leave out the stages that nothing reads; ours build those that ``out_indices`` asks for."""
-    if isinstance(backbone, Backbone) and all(name.startswith(f'{BACKBONE}layer') for name in names):
-        first = min(int(name[len(BACKBONE) + 5 :].split('.')[0]) for name in names)
-        if read := [index for index in backbone.out_indices if index < first - 1]:
+    if isinstance(backbone, Backbone) and all(name.startswith(BACKBONE) for name in names):
+        stages = _stages(backbone)
+        first = min(stages.get(name.removeprefix(BACKBONE).split('.')[0], 0) for name in names)
+        if read := [index for index in backbone.out_indices if index < first]:
             return f'model.backbone.out_indices={read}'.replace(' ', '')
     return 'find_unused_parameters=True, or take the part out of the model'
 

@@ -7,13 +7,17 @@ function leaves names that it does not know alone, and does nothing to a dict in
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from inimg_mm.errors import UsageError
 
+from . import pytorchcv
 from .reading import StateDict
 
-Rules = tuple[tuple[str, str], ...]
+Rules = pytorchcv.Rules
 """(pattern, replacement) pairs; the first pattern that matches a name is applied to it."""
+RulesOfNet = Callable[[set[str]], Rules]
+"""Rules that depend on the net, which the names in its state dict tell."""
 
 OURS = 'inimg_mm'
 
@@ -38,11 +42,11 @@ class Layout:
 
     name: str
     detect: Callable[[set[str]], bool] | None = None
-    to_native: Rules = ()
-    from_native: Rules = ()
+    to_native: Rules | RulesOfNet = ()
+    from_native: Rules | RulesOfNet = ()
     classifier: str = 'fc'
     pools_at_stride_1: bool = True
-    lacks: tuple[str, ...] = ()
+    lacks: tuple[str, ...] | Callable[[set[str]], tuple[str, ...]] = ()
     depths: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     holds_models: bool = False
     note: str = ''
@@ -79,12 +83,13 @@ LEGACY_SE = _both_ways(
 LEGACY_STEM = _both_ways('', (('layer0.conv1', 'conv1'), ('layer0.bn1', 'bn1')))
 
 GATE, SE, SC, DEEP = r'\.gate\.', r'\.se_layer\.', rf'^{BLOCK}scconv\.', r'^conv1\.0\.'
+PREACT = r'^norm\.'
 
 
 KINDS = {'SE': ('SE-ResNet', SE), 'SC': ('SCNet', SC)}
 """The nets of which projects have some depths alone: what they are called, and what tells them."""
 
-DEPTHS = {
+DEPTHS: dict[tuple[tuple[int, ...], bool], int] = {
     ((2, 2, 2, 2), False): 18,
     ((3, 4, 6, 3), False): 34,
     ((3, 4, 6, 3), True): 50,
@@ -110,21 +115,23 @@ LAYOUTS: dict[str, Layout] = {
     layout.name: layout
     for layout in (
         Layout('timm_legacy', _any_match(r'\.se_module\.|^layer0\.conv1\.'),
-               *_add(LEGACY_SE, LEGACY_STEM), 'last_linear', lacks=(GATE, SC, DEEP),
+               *_add(LEGACY_SE, LEGACY_STEM), 'last_linear', lacks=(GATE, SC, DEEP, PREACT),
                note="its nets need stem_ceil_mode=True, and those that are no ResNeXts style='caffe'; "
                     'its 18 and 34 have one more ReLU, before the gate, and cannot be had'),
-        Layout('timm', _any_match(r'\.se\.fc\d\.'), *TIMM_SE, lacks=(GATE, SC)),
+        Layout('timm', _any_match(r'\.se\.fc\d\.'), *TIMM_SE, lacks=(GATE, SC, PREACT)),
         Layout('mmpose_scnet', _is_mmpose_scnet, *_add(MMPOSE_SCNET, MODULE_STEM), pools_at_stride_1=False,
-               lacks=(GATE, SE), depths={'SC': (50, 101)}, holds_models=True,
+               lacks=(GATE, SE, PREACT), depths={'SC': (50, 101)}, holds_models=True,
                note="mmpose's SCNet ignores dilations and has no avd"),
         Layout('mmpretrain', _is_mmpretrain, *MODULE_STEM, 'head.fc', pools_at_stride_1=False,
-               lacks=(GATE, SC), depths={'SE': (50, 101, 152)}, holds_models=True),
-        Layout('mmdet', _any_match(r'^stem\.0\.weight'), *PLAIN_STEM, lacks=(GATE, SC), depths={'SE': ()},
-               holds_models=True),
-        Layout('mmpose', None, *MODULE_STEM, pools_at_stride_1=False, lacks=(GATE,),
+               lacks=(GATE, SC, PREACT), depths={'SE': (50, 101, 152)}, holds_models=True),
+        Layout('mmdet', _any_match(r'^stem\.0\.weight'), *PLAIN_STEM, lacks=(GATE, SC, PREACT),
+               depths={'SE': ()}, holds_models=True),
+        Layout('pytorchcv', pytorchcv.is_pytorchcv, pytorchcv.to_native, pytorchcv.from_native, 'output',
+               lacks=pytorchcv.lacks),
+        Layout('mmpose', None, *MODULE_STEM, pools_at_stride_1=False, lacks=(GATE, PREACT),
                depths={'SE': (50, 101, 152)}, holds_models=True),
-        Layout('torchvision', lacks=(GATE, SE, SC, DEEP)),
-        Layout('scnet_authors', lacks=(GATE, SE), depths={'SC': (50, 101)}),
+        Layout('torchvision', lacks=(GATE, SE, SC, DEEP, PREACT)),
+        Layout('scnet_authors', lacks=(GATE, SE, PREACT), depths={'SC': (50, 101)}),
         Layout(OURS, holds_models=True),
     )
 }  # fmt: skip
@@ -179,7 +186,7 @@ def to_native(state: StateDict, source: str = 'auto') -> StateDict:
         (rf'^(layer[{moved}]\.0\.downsample\.){index}\.', rf'\g<1>{index + 1}.') for index in (0, 1) if moved
     )
     classifier: Rules = tuple((rf'^{re.escape(name)}\.', 'fc.') for name in CLASSIFIERS)
-    rules = layout.to_native + pools + classifier
+    rules = _of_net(layout.to_native, state) + pools + classifier
     return {_rename(name, rules): value for name, value in state.items()}
 
 
@@ -196,15 +203,15 @@ def from_native(state: StateDict, target: str) -> StateDict:
         UsageError: If ``target`` is unknown, or has no place for a tensor.
     """
     layout = place(state, target)
-    for pattern in layout.lacks:
+    for pattern in _of_net(layout.lacks, state):
         for name in state:
             if re.search(pattern, name):
                 raise UsageError(
                     f'{target} has no place for {name}; layouts that have: {_with_place_for(state)}'
                 )
-    rules = layout.from_native
+    rules = _of_net(layout.from_native, state)
     if not _any_match(DEEP)(set(state)):
-        rules = tuple(rule for rule in rules if 'stem.' not in rule[1])
+        rules = tuple(rule for rule in rules if 'stem.' not in str(rule[1]))
     if not layout.pools_at_stride_1:
         pooled = any(name.startswith('layer1.0.downsample.2.') for name in state)
         rules += tuple(
@@ -212,6 +219,11 @@ def from_native(state: StateDict, target: str) -> StateDict:
         )
     rules += ((r'^fc\.', f'{layout.classifier}.'),)
     return {_rename(name, rules): value for name, value in state.items()}
+
+
+def _of_net(value: Any, names: Iterable[str]) -> Any:
+    """What a layout says in general, or of the net that the names tell."""
+    return value(set(names)) if callable(value) else value
 
 
 def no_such_net(state: StateDict, layout: Layout) -> str:
@@ -237,7 +249,7 @@ def _with_place_for(state: StateDict) -> list[str]:
     return [
         layout.name
         for layout in LAYOUTS.values()
-        if not any(_any_match(pattern)(names) for pattern in layout.lacks)
+        if not any(_any_match(pattern)(names) for pattern in _of_net(layout.lacks, state))
     ]
 
 

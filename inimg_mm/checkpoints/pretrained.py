@@ -26,7 +26,7 @@ from .fitting import (
     zoo_fits,
 )
 from .reading import BACKBONE, StateDict, read_state_dict, under
-from .warm_start import gated_blocks, neutralise
+from .warm_start import gated_blocks, neutralise, why_impossible
 
 
 @WEIGHT_INITIALIZERS.register_module('Pretrained')
@@ -139,6 +139,11 @@ class Pretrained:
             text += ' Its SE layers have other widths: attention=dict(divisor=8) rounds them as timm does.'
         without_gates = self._match(module, state, gate_names(module))
         if isinstance(module, Backbone) and without_gates.excused and self._is_enough(without_gates):
+            if reason := why_impossible(module):
+                return CheckpointError(
+                    f"{text} These are a plain net's weights and this net has gates, and {reason}: give the "
+                    'weights of a net with these gates, or init_cfg=None'
+                )
             remedy = self._to_write(warm_start=True)
             return CheckpointError(
                 f"{text} These are a plain net's weights and this net has gates: write {remedy}"

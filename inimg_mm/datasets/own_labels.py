@@ -1,134 +1,191 @@
-"""What a folder of one's own data holds: its classes, checked, and what the hosts want to know of them."""
+"""What a folder of one's own data holds: its classes, checked."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-FOLDERS = ('train', 'val')
-COCO_PERSON_SIGMAS = (
-    0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072,
-    0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089,
-)  # fmt: skip
-"""Spread of each COCO person keypoint, from COCO's evaluation code."""
+from inimg_mm.data_files.annotation_files import Found
+from inimg_mm.data_files.class_folders import read_class_folders, told
+from inimg_mm.data_files.label_maps import read_map_folders
+from inimg_mm.errors import UsageError
+
+Classes = tuple[str, ...]
+Splits = Mapping[str, str]
+"""Something of the training set ('train') and of the validation set ('val')."""
 
 
-def coco_categories(path: Path) -> list[dict[str, Any]]:
-    """The categories of a COCO annotation file.
+def names_of_classes(classes: Any) -> Classes | None:
+    """The names as a tuple; a text is one name, as ``('thing')`` is in Python.
 
     Raises:
-        ValueError: If it cannot be read, is none, or has no categories.
+        UsageError: If they are no names, one occurs twice, or a text holds several.
     """
-    try:
-        content = json.loads(path.read_text())
-        categories = [dict(category, name=category['name']) for category in content['categories']]
-    except OSError as error:
-        raise ValueError(f'cannot read the annotation file {path}: {error.strerror}') from error
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f'{path} is not a COCO annotation file: {error!r}') from error
-    if not categories:
-        raise ValueError(f'{path} has no categories')
-    return categories
+    if classes is None:
+        return None
+    if isinstance(classes, str):
+        if ',' in classes:
+            raise UsageError(
+                f'classes is a list of names, as in ("cat", "dog"), and not the text {classes!r}'
+            )
+        classes = (classes,)
+    if not isinstance(classes, list | tuple) or not all(isinstance(name, str) and name for name in classes):
+        raise UsageError(f'classes is a list of names, and not {classes!r}')
+    if twice := [name for index, name in enumerate(classes) if name in classes[:index]]:
+        raise UsageError(f'classes has {twice[0]!r} twice')
+    return tuple(classes)
 
 
 def coco_classes(
-    classes: Sequence[str] | None, categories: dict[str, list[dict[str, Any]]], files: dict[str, str]
-) -> tuple[str, ...]:
-    """The classes to train on; each is in both annotation files.
+    classes: Classes | None, found: Mapping[str, Found], files: Splits
+) -> tuple[Classes, list[str]]:
+    """The classes to train on, each in both annotation files, and what is said of the choice.
+
+    Args:
+        classes: Those that are asked for. Default: the training set's, without a placeholder: a category that
+            no object has, and that is the supercategory of the others, as labelling tools write it.
+        found: What is in each file.
+        files: Their names.
 
     Raises:
-        ValueError: If one is missing, or they are in another order than in a file.
+        UsageError: If there are none, one is missing, or they are in another order than in a file.
     """
-    found = {split: [category['name'] for category in listed] for split, listed in categories.items()}
-    names = tuple(classes) if classes else tuple(found['train'])
-    for split, known in found.items():
-        missing = [name for name in names if name not in known]
-        if missing:
-            raise ValueError(f'{files[split]} has no class {missing[0]!r}; its classes are {sorted(known)}')
-        in_file = tuple(name for name in known if name in names)
-        if in_file != names:  # which is how the hosts number them, whatever they are told
-            raise ValueError(
-                f'{files[split]} has the classes in the order {list(in_file)}, not {list(names)}'
+    known = {split: [category['name'] for category in one.categories] for split, one in found.items()}
+    for split, names in known.items():
+        if not names:
+            raise UsageError(f'{files[split]} has no categories')
+        if twice := [name for index, name in enumerate(names) if name in names[:index]]:
+            raise UsageError(f'{files[split]} has two categories with the name {twice[0]!r}')
+    placeholders = [] if classes else _placeholders(found)
+    chosen = classes or tuple(name for name in known['train'] if name not in placeholders)
+    for split, names in known.items():
+        if missing := [name for name in chosen if name not in names]:
+            raise UsageError(f'{files[split]} has no class {missing[0]!r}; its classes are {sorted(names)}')
+        in_file = tuple(name for name in names if name in chosen)
+        if in_file != chosen:  # which is how the hosts number them, whatever they are told
+            raise UsageError(
+                f'{files[split]} has the classes in the order {list(in_file)}, not {list(chosen)}'
             )
-    return names
+    counts = found['train'].annotated()
+    return chosen, [
+        *(f'{name!r} is no class: no object has it, and others are below it' for name in placeholders),
+        *(
+            f'no object of {files["train"]} is a {name!r}'
+            for name in chosen
+            if any(counts.values()) and not counts[name]
+        ),
+    ]
 
 
-def class_folders(classes: Sequence[str] | None, root: Path) -> tuple[str, ...]:
-    """The class folders of ``train/`` in the order of their labels; ``val/`` has the same.
+def _placeholders(found: Mapping[str, Found]) -> list[str]:
+    """Categories of the training set that no object has, and that are the supercategory of others."""
+    counts = [one.annotated() for one in found.values()]
+    listed = found['train'].categories
+    return [
+        category['name']
+        for category in listed
+        if not any(count[category['name']] for count in counts)
+        and any(one.get('supercategory') == category['name'] != one['name'] for one in listed)
+    ]
+
+
+def keypoint_category(
+    classes: Classes | None, found: Mapping[str, Found], files: Splits
+) -> tuple[dict[str, Any], Classes]:
+    """The category that a keypoint model is for, and the names of all with the same keypoints.
+
+    Args:
+        classes: Those that are asked for.
+        found: What is in each file.
+        files: Their names.
 
     Raises:
-        ValueError: If it has not, there are none, or ``classes`` names others.
+        UsageError: If none has keypoints, several have different ones and none is asked for, or the
+            validation set has others.
     """
-    found = {}
-    for split in FOLDERS:
-        if not (root / split).is_dir():
-            raise ValueError(f'{root} has no folder {split}/ with one folder of images per class')
-        found[split] = sorted(folder.name for folder in (root / split).iterdir() if folder.is_dir())
+    file, categories = files['train'], found['train'].categories
+    names = [category['name'] for category in categories]
+    if missing := [name for name in classes or () if name not in names]:
+        raise UsageError(f'{file} has no class {missing[0]!r}; its classes are {sorted(names)}')
+    asked = [category for category in categories if not classes or category['name'] in classes]
+    with_points = [category for category in asked if category.get('keypoints')]
+    if not with_points:
+        told = ', '.join(repr(category['name']) for category in asked)
+        raise UsageError(f'{file} names no keypoints of its category {told}')
+    counts = found['train'].annotated()
+    used = [category for category in with_points if counts[category['name']]] or with_points[:1]
+    different = [category for category in used if category['keypoints'] != used[0]['keypoints']]
+    if different:
+        told = ', '.join(f'{category["name"]!r} ({len(category["keypoints"])})' for category in used)
+        raise UsageError(
+            f'{file} has categories with different keypoints, {told}, and a model has those of one: '
+            f'choose it: classes=({used[0]["name"]!r},), --classes {used[0]["name"]}'
+        )
+    names = [category['name'] for category in used]
+    for one in found['val'].categories:
+        if one['name'] in names and one.get('keypoints') != used[0]['keypoints']:
+            raise UsageError(f'{files["val"]} has other keypoints of {one["name"]!r} than {file}')
+    if not any(one['name'] in names for one in found['val'].categories):
+        raise UsageError(f'{files["val"]} has no class {names[0]!r}')
+    return used[0], tuple(names)
+
+
+def class_folders(classes: Classes | None, root: Path, folders: Splits) -> tuple[Classes, list[str]]:
+    """The class folders of the training set in the order of their labels, which the validation set has too.
+
+    Raises:
+        UsageError: If it has not, there are none, one has no image, or ``classes`` names others.
+    """
+    found, said = {}, []
+    for split, folder in folders.items():
+        if not (root / folder).is_dir():
+            raise UsageError(
+                f'{root} has no folder {folder}/ with one folder of images per class'
+                + _other_folder(root, split)
+            )
+        one = read_class_folders(root / folder)
+        found[split] = sorted(one.images)
+        if empty := [name for name, images in one.images.items() if not images and split == 'train']:
+            raise UsageError(f'the class {empty[0]!r} has no image in {root / folder}')
+        if text := told(one):
+            said.append(f'{folder} has {text}, which are not used')
     if not found['train'] or found['train'] != found['val']:
-        raise ValueError(
-            f'{root} has other class folders in train/, {found["train"]}, than in val/, {found["val"]}'
+        raise UsageError(
+            f'{root} has other class folders in {folders["train"]}/, {found["train"]}, than in '
+            f'{folders["val"]}/, {found["val"]}'
         )
     if classes and sorted(classes) != found['train']:
-        raise ValueError(
+        raise UsageError(
             f'classification trains on all class folders, {found["train"]}; got classes {list(classes)}'
         )
-    return tuple(found['train'])
+    return tuple(found['train']), said
 
 
-def label_maps(classes: Sequence[str] | None, root: Path) -> tuple[tuple[str, ...], str]:
-    """The classes of label maps, and the suffix of the images beside them.
+def label_maps(classes: Classes | None, root: Path, images: Splits, labels: Splits) -> list[str]:
+    """Look for the label map of each image; returns what is said of files that are not used.
 
     Raises:
-        ValueError: If no classes are named, a folder is missing, the images have several suffixes,
-            or an image has no label map.
+        UsageError: If no classes are named, a folder is missing, or an image has no label map.
     """
     if not classes:
-        raise ValueError('label maps do not name their classes: give classes, in the order of their labels')
-    suffixes = set()
-    for split in FOLDERS:
-        for kind in ('images', 'labels'):
-            if not (root / kind / split).is_dir():
-                raise ValueError(f'{root} has no folder {kind}/{split}/')
-        for image in sorted((root / 'images' / split).iterdir()):
-            label = root / 'labels' / split / f'{image.stem}.png'
-            if not label.is_file():
-                raise ValueError(f'{image} has no label map {label}')
-            suffixes.add(image.suffix)
-    if len(suffixes) != 1:
-        raise ValueError(
-            f'the images in {root / "images"} must share one suffix, and have {sorted(suffixes)}'
-        )
-    return tuple(classes), suffixes.pop()
+        raise UsageError('label maps do not name their classes: give classes, in the order of their labels')
+    said = []
+    for split in images:
+        for folder in (images[split], labels[split]):
+            if not (root / folder).is_dir():
+                raise UsageError(
+                    f'{root} has no folder {folder}/' + _other_folder(root / folder, split, up=1)
+                )
+        if others := read_map_folders(root / images[split], root / labels[split]).others:
+            said.append(f'{images[split]} has {others.total()} files that are no images')
+    return said
 
 
-def keypoint_metainfo(category: dict[str, Any], file: str) -> dict[str, Any]:
-    """mmpose's description of a category's keypoints; 'left_x' and 'right_x' mirror each other.
+OTHER_NAMES = {'val': ('valid', 'validation', 'test'), 'train': ('training',)}
 
-    Raises:
-        ValueError: If it names none, or its skeleton links others.
-    """
-    names = category.get('keypoints')
-    if not names:
-        raise ValueError(f'{file} names no keypoints of its category {category["name"]!r}')
-    for link in category.get('skeleton', []):
-        if min(link) < 1 or max(link) > len(names):
-            raise ValueError(f'{file} has a skeleton with {link}, and its keypoints are 1 to {len(names)}')
-    swaps = {name: name.replace('left', 'right') for name in names if 'left' in name}
-    swaps |= {right: left for left, right in swaps.items()}
-    points = {
-        index: dict(name=name, id=index, color=[51, 153, 255], type='', swap=swaps.get(name, ''))
-        for index, name in enumerate(names)
-    }
-    links = {
-        index: dict(link=(names[start - 1], names[end - 1]), id=index, color=[0, 255, 0])
-        for index, (start, end) in enumerate(category.get('skeleton', []))
-    }
-    sigmas = COCO_PERSON_SIGMAS if len(names) == len(COCO_PERSON_SIGMAS) else [0.05] * len(names)
-    return dict(
-        dataset_name=category['name'],
-        classes=(category['name'],),
-        keypoint_info=points,
-        skeleton_info=links,
-        joint_weights=[1.0] * len(names),
-        sigmas=list(sigmas),
-    )
+
+def _other_folder(root: Path, split: str, up: int = 0) -> str:
+    """A hint at the option that names the folder of a split, where there is one under another name."""
+    parent = root.parent if up else root
+    other = next((name for name in OTHER_NAMES[split] if (parent / name).is_dir()), None)
+    options = f'{split}_images and {split}_labels' if up else f'{split}_images'
+    return f'; there is {other}/, which {options} can name' if other else ''

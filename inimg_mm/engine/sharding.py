@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from inimg_mm.errors import UsageError
 from inimg_mm.models.backbones.blocks import ResidualBlock
+from inimg_mm.models.backbones.inception_blocks import MixedBlock
 from inimg_mm.registry import FUNCTIONS, STRATEGIES
 
 
@@ -30,7 +31,7 @@ def whole(offload: bool) -> dict[str, Any]:
 
 @FUNCTIONS.register_module()
 def wrap_residual_blocks(module: nn.Module, recurse: bool, nonwrapped_numel: int) -> bool:
-    """FSDP's ``auto_wrap_policy``: every residual block is a unit, the rest of the model another.
+    """FSDP's ``auto_wrap_policy``: every residual or mixed block is a unit, the rest of the model another.
 
     A block with its gate is gathered, computed and freed as a whole: never a gate apart from its block.
 
@@ -39,7 +40,7 @@ def wrap_residual_blocks(module: nn.Module, recurse: bool, nonwrapped_numel: int
         recurse: Whether FSDP asks if it should look inside, or if ``module`` is a unit.
         nonwrapped_numel: Values of ``module`` that are in no unit yet; they do not matter here.
     """
-    return recurse or isinstance(module, ResidualBlock)
+    return recurse or isinstance(module, ResidualBlock | MixedBlock)
 
 
 @STRATEGIES.register_module(name='FSDPStrategy')

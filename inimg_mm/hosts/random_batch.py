@@ -1,6 +1,7 @@
 """A training batch of random data for a config of any host, in place of its data set."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from inimg_mm.errors import UsageError
 
 from .host import Size
 from .mmpose import codec
+from .mmpretrain import input_size
 
 
 def random_batch(
@@ -22,7 +24,8 @@ def random_batch(
 
     Args:
         cfg: Config of mmdet, mmpretrain, mmpose (top-down, one level) or mmseg; its ``default_scope`` tells.
-        size: Width and height of the images. Default: 128x128; keypoint models have their codec's.
+        size: Width and height of the images. Default: 128x128; classifiers have their test pipeline's where
+            it says, keypoint models their codec's.
         batch_size: Number of images.
         seed: Of everything random.
 
@@ -41,7 +44,7 @@ def random_batch(
         raise UsageError(f'images have a width and a height of at least 1 pixel, got {size}')
     if scope == 'mmpose':
         return _poses(cfg, size, batch_size)
-    width, height = size or (128, 128)
+    width, height = size or _usual_size(cfg)
     rng = np.random.default_rng(seed)
     images = torch.from_numpy(rng.integers(0, 256, (batch_size, 3, height, width), np.uint8))
     samples = [SAMPLES[scope](cfg, rng, (width, height)) for _ in range(batch_size)]
@@ -57,6 +60,14 @@ def random_batch(
             )
         )
     return dict(inputs=list(images), data_samples=samples)
+
+
+def _usual_size(cfg: Config) -> Size:
+    """A classifier may take images of its own size alone, as one with an auxiliary head or positions does."""
+    if cfg.default_scope == 'mmpretrain':
+        with suppress(UsageError):
+            return input_size(cfg)
+    return 128, 128
 
 
 def _num_classes(cfg: Config) -> int:

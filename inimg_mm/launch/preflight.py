@@ -68,8 +68,13 @@ def starting_point(cfg: Config, trust: bool = False) -> Opened | None:
     named = cfg.get('load_from')
     if not cfg.get('resume'):
         return open_checkpoint(named, trust) if named else None
+    takes_folders = strategy_name(cfg) in IN_FOLDERS
     if not named:
-        return newest_checkpoint(cfg.work_dir, trust)
-    if Path(named).is_dir() and strategy_name(cfg) not in IN_FOLDERS:
-        raise CheckpointError(f'{named} is a folder: name a checkpoint in it to go on from')
-    return open_resumable(named, trust)
+        start = newest_checkpoint(cfg.work_dir, trust)
+    elif takes_folders or not Path(named).is_dir():
+        start = open_resumable(named, trust)
+    else:
+        start = Opened(named, None)
+    if start and start.in_parts and not takes_folders:
+        raise CheckpointError(f'{start.source} is a folder: name a checkpoint in it to go on from')
+    return start

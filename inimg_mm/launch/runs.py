@@ -95,14 +95,14 @@ def _write_switches(
 def _checked(cfg: Config, trust: bool) -> str | None:
     """Look at what a training reads; returns the checkpoint that it starts or goes on from."""
     check_strategy(cfg)
+    start, resuming = starting_point(cfg, trust), bool(cfg.get('resume'))
+    if start and not (resuming and start.in_parts):  # which mmengine's strategy puts together
+        check_fit(cfg, start, heads=resuming)
+    source = start.source if start else None
+    del start  # before the next one is read
     check_data(cfg, ('train_dataloader', 'val_dataloader'))
     check_pretrained(cfg, trust)
-    start, resuming = starting_point(cfg, trust), bool(cfg.get('resume'))
-    if start is None:
-        return None
-    if not (resuming and start.in_parts):  # which mmengine's strategy puts together
-        check_fit(cfg, start, heads=resuming)
-    return start.source
+    return source
 
 
 def evaluate(
@@ -168,9 +168,15 @@ def build_runner(cfg: Config, launcher: str) -> Runner:
 
 
 def fill_in_loaders(cfg: Config) -> None:
-    """Give the data loaders what the host's own launch script gives them."""
+    """Give the data loaders what the host's own launch script gives them; no workers do not persist."""
     host = HOSTS.get(cfg.default_scope)
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        if host and (loader := cfg.get(name)):
-            for key, value in host.loader(loader).items():
-                loader.setdefault(key, value)
+        loader = cfg.get(name)
+        if not isinstance(loader, dict):
+            continue
+        for key, value in (host.loader(loader) if host else {}).items():
+            loader.setdefault(key, value)
+        if not loader.get('num_workers', 0):
+            loader.pop('prefetch_factor', None)
+            if loader.get('persistent_workers'):
+                loader['persistent_workers'] = False

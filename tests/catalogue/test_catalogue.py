@@ -361,4 +361,4 @@ def test_source_distribution_can_be_built_from(sources, tmp_path):
     with tarfile.open(file) as archive:
         names = {name.partition('/')[2] for name in archive.getnames()}
     assert set(carried(sources)) <= names
-    assert {'setup.py', 'pyproject.toml', 'README.md', 'LICENSE', 'inimg_mm/zoo.py'} <= names
+    assert {'setup.py', 'pyproject.toml', 'README.md', 'LICENSE', 'inimg_mm/zoo/models.py'} <= names

@@ -23,7 +23,9 @@ def ids(path):
     return path.stem
 
 
-@pytest.mark.parametrize('path', sorted((CONFIGS / 'imagenet').glob('*.py')), ids=ids)
+@pytest.mark.parametrize(
+    'path', sorted(p for p in (CONFIGS / 'imagenet').glob('*.py') if 'inception' not in p.name), ids=ids
+)
 def test_imagenet(path):
     cfg = load_config(path)
     gpus, images = map(int, re.search(r'_(\d+)xb(\d+)_', path.name).groups())

@@ -23,7 +23,10 @@ pytestmark = pytest.mark.slow
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 PUBLISHED = {model.weights: name for name, model in zoo.MODELS.items() if model.weights}
+INCEPTION = 'torchvision://inception_v3_google'
 UNDILATED = dict(strides=(1, 2, 2, 2), dilations=(1, 1, 1, 1), multi_grid=None)
+UNPADDED = dict(padding='valid')
+"""What makes a net for dense prediction the one that the publisher trained."""
 
 
 def written():
@@ -59,7 +62,11 @@ def readers(checkpoint):
 def publishers_net(checkpoint):
     """A net as the publisher of a checkpoint has it, its features' module, and how its file holds it."""
     if match := re.fullmatch(r'torchvision://(\w+)', checkpoint):
-        net = pytest.importorskip('torchvision').models.get_model(match[1], weights=None)
+        models = pytest.importorskip('torchvision').models
+        if checkpoint == INCEPTION:
+            net = models.inception_v3(init_weights=False)
+        else:
+            net = models.get_model(match[1], weights=None)
         return net, net, lambda state: state
     name = PUBLISHED[checkpoint]
     if 'mmclassification' in checkpoint:
@@ -100,18 +107,19 @@ def test_every_checkpoint_is_of_a_known_publisher_and_all_that_configs_read_is_w
 @pytest.mark.parametrize('checkpoint', written())
 def test_backbones_hold_the_file_and_compute_what_its_net_does(checkpoint, publish):
     net = publish(checkpoint)
-    x = image(64, 64, batch=1, dtype=torch.float64)
+    x = image(80, 80, batch=1, dtype=torch.float64)
     expected = features(net, x)
+    original = UNPADDED if checkpoint == INCEPTION else UNDILATED
     for settings, configs in readers(checkpoint):
         options = {key: value for key, value in settings['init_cfg'].items() if key != 'type'}
         backbone = randomise(MODELS.build({**settings, 'init_cfg': None}), seed=1)
         fit = Pretrained(**options)(backbone)
         assert fit.share >= 0.99, (list(configs), fit)
         assert not fit.stray, (list(configs), fit)
-        undilated = MODELS.build({**settings, **UNDILATED, 'init_cfg': None})
-        undilated.load_state_dict(backbone.state_dict())
+        publishers = MODELS.build({**settings, **original, 'init_cfg': None})
+        publishers.load_state_dict(backbone.state_dict())
         with torch.no_grad():
-            maps = undilated.eval().double()(x)
+            maps = publishers.eval().double()(x)
         for index, actual in zip(backbone.out_indices, maps, strict=True):
             assert 0.01 < expected[index].std() < 1e3
             assert (actual - expected[index]).abs().max() < 1e-9, (list(configs), index)
@@ -119,10 +127,12 @@ def test_backbones_hold_the_file_and_compute_what_its_net_does(checkpoint, publi
 
 @pytest.mark.parametrize('checkpoint', written())
 def test_pixels_are_those_that_the_file_was_trained_on(checkpoint):
-    """All publishers here have RGB from 0 to 255, less ImageNet's mean and over its deviation."""
+    """RGB from 0 to 255, less ImageNet's mean and over its deviation; Inception's is from -1 to 1."""
+    usual = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
+    mean, deviation = ([127.5] * 3, [127.5] * 3) if checkpoint == INCEPTION else usual
     for _, configs in readers(checkpoint):
         for name, cfg in configs.items():
             pixels = cfg.model.get('data_preprocessor') or cfg.data_preprocessor
-            assert list(pixels.mean) == [123.675, 116.28, 103.53], name
-            assert list(pixels.std) == [58.395, 57.12, 57.375], name
+            assert list(pixels.mean) == mean, name
+            assert list(pixels.std) == deviation, name
             assert pixels.get('bgr_to_rgb') or pixels.get('to_rgb'), name

@@ -43,6 +43,14 @@ class ThawingResNet(ResNet):
         pass
 
 
+@MODELS.register_module()
+class FirstMap(torch.nn.Module):
+    """A neck that pools the first map and reads no other."""
+
+    def forward(self, maps):
+        return (maps[0].mean((2, 3)),)
+
+
 def classifier(backbone=None, **options):
     cfg = load_config(CLASSIFIER, options)
     if backbone:
@@ -224,6 +232,28 @@ def test_prefix_lost(weights, tmp_path):
     assert not faults(cfg, checkpoint=whole)
     (fault,) = faults(cfg, checkpoint=weights('resnet34', prefix='backbone.'))
     assert 'is of another model' in fault.text
+
+
+def inception(**options):
+    """The classifier with Inception-v3 in the place of its backbone."""
+    backbone = dict(type='inimg_mm.InceptionV3', padding='same', out_indices=(1,), **options)
+    return classifier(backbone, **{'model.head.in_channels': 288})
+
+
+def test_frozen_parts_of_inception():
+    findings = check_config(inception(frozen_stages=1), size=(64, 64))
+    stem = 'Conv2d_1a_3x3, Conv2d_2a_3x3, Conv2d_2b_3x3'
+    assert ('frozen', False, f'{stem}, Conv2d_3b_1x1, Conv2d_4a_3x3 (frozen_stages=1)', '') in findings
+
+
+def test_unused_stage_of_inception():
+    cfg = inception()
+    cfg.model.backbone.out_indices = (1, 2)
+    cfg.model.neck = dict(type='inimg_mm.FirstMap')
+    (fault,) = faults(cfg)
+    assert fault.check == 'gradients'
+    assert 'backbone.Mixed_6a' in fault.text
+    assert fault.remedy == 'model.backbone.out_indices=[1]'
 
 
 def test_unused_stage():

@@ -11,6 +11,8 @@ from inimg_mm.models.backbones.blocks import BasicBlock
 from inimg_mm.registry import build_model
 
 STAGES = ('layer1', 'layer2', 'layer3', 'layer4')
+INCEPTION_STAGES = ('Conv2d_4a_3x3', 'Mixed_5d', 'Mixed_6e', 'Mixed_7c')
+"""The modules that give the four maps of Inception-v3, in torchvision's net and ours."""
 DEEP = [name for name, model in zoo.MODELS.items() if model.config.get('depth', 0) > 50]
 ALL_MODELS = [pytest.param(name, marks=pytest.mark.slow if name in DEEP else ()) for name in zoo.MODELS]
 """Every model of the zoo, to parametrise a test with."""
@@ -20,6 +22,12 @@ def tiny(name, **overrides):
     """Build a zoo model as narrow as its groups let it be."""
     channels = max(16, 64 // zoo.get(name).config.get('base_width', 64))
     return zoo.build(name, **{'base_channels': channels, 'stem_channels': 16, **overrides})
+
+
+def weightless(family, **options):
+    """A net of shapes alone, without memory behind its weights."""
+    with torch.device('meta'):
+        return family(**options)
 
 
 def randomise(net, seed=0):
@@ -33,8 +41,9 @@ def randomise(net, seed=0):
     with torch.no_grad():
         for module in net.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                draw(module.weight, 0.8, 0.2)
-                draw(module.bias, 0, 0.2)
+                if module.affine:
+                    draw(module.weight, 0.8, 0.2)
+                    draw(module.bias, 0, 0.2)
                 draw(module.running_mean, 0, 0.2)
                 draw(module.running_var, 0, 0.3)
                 module.running_var.abs_().add_(0.7)
@@ -89,7 +98,7 @@ def features(net, x):
     maps = []
     hooks = [
         net.get_submodule(stage).register_forward_hook(lambda module, args, out: maps.append(out))
-        for stage in STAGES
+        for stage in (INCEPTION_STAGES if hasattr(net, 'Mixed_7c') else STAGES)
     ]
     with torch.no_grad():
         net(x)

@@ -22,7 +22,7 @@ ARGUMENTS = {
     'depth': (dict(depth=49), r'ResNet has no depth 49.*\[18, 34, 50, 101, 152\]'),
     'out_indices beyond': (dict(out_indices=(0, 4)), r'out_indices.*\(0, 1, 2, 3\).*got \(0, 4\)'),
     'out_indices beyond num_stages': (
-        dict(num_stages=2, strides=(1, 2), dilations=(1, 1)),
+        dict(num_stages=2, strides=(1, 2), dilations=(1, 1), out_indices=(0, 1, 2)),
         r'out_indices.*\(0, 1\) \(num_stages=2\)',
     ),
     'out_indices negative': (dict(out_indices=(-1,)), r'out_indices.*\(0, 1, 2, 3\)'),
@@ -81,7 +81,16 @@ ARGUMENTS = {
         dict(depth=34, base_width=4),
         'base_width=4 needs bottleneck.*base_width=64',
     ),
+    'two names of the width': (
+        dict(base_width=64, width_per_group=4),
+        'base_width=64 and width_per_group=4 mean the same: leave one of them out',
+    ),
     'base_width too small': (dict(base_width=1), 'base_width=1 leaves no channel in a block of 16 planes'),
+    'pretrained': (dict(pretrained=True), 'pretrained must be the address of a checkpoint or None, got True'),
+    'pretrained beside init_cfg': (
+        dict(pretrained='a.pth', init_cfg=dict(type='Pretrained', checkpoint='b.pth')),
+        r"pretrained='a.pth' and init_cfg=.*'b.pth'.*leave one of them out \(model.pretrained=None",
+    ),
     'drop_path_rate': (dict(drop_path_rate=1), 'drop_path_rate must be at least 0 and below 1, got 1'),
     'drop_path_rate of another type': (dict(drop_path_rate='0.1'), "drop_path_rate .*, got '0.1'"),
     'drop_path_rate negative': (dict(drop_path_rate=-0.1), 'drop_path_rate must be at least 0'),

@@ -22,6 +22,7 @@ from pycocotools.cocoeval import COCOeval
 from helpers.tooling import CONFIGS, TOOLS, call_tool, run
 from inimg_mm import files, launch
 from inimg_mm.engine.hooks import save_predictions
+from inimg_mm.errors import UsageError
 from inimg_mm.predictions import FORMS, Image, Record, Scoring, Subject, boxes, form_of, image_of
 
 CLASSIFIER = CONFIGS['se-r18_digits']
@@ -230,7 +231,7 @@ def test_class_maps(untrained, folder, tmp_path, segmentation):
 
 
 def test_a_model_that_predicts_something_else():
-    with pytest.raises(launch.UsageError, match=r'keypoints, boxes.*BaseDataElement with \[.pred_depth.\]'):
+    with pytest.raises(UsageError, match=r'keypoints, boxes.*BaseDataElement with \[.pred_depth.\]'):
         form_of(BaseDataElement(pred_depth=torch.zeros(1)))
 
 
@@ -336,7 +337,7 @@ def test_a_full_disk(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(files.tempfile, 'TemporaryFile', full)
-    with pytest.raises(launch.UsageError, match=f'cannot write into the folder {tmp_path}: No space left'):
+    with pytest.raises(UsageError, match=f'cannot write into the folder {tmp_path}: No space left'):
         files.check_folder(tmp_path)
 
 
@@ -356,5 +357,5 @@ def test_a_file_is_whole_or_as_it_was(tmp_path):
         files.write_text(path, parts())
     assert path.read_text() == 'old'
     assert list(tmp_path.iterdir()) == [path]
-    with pytest.raises(launch.UsageError, match='cannot write'):
+    with pytest.raises(UsageError, match='cannot write'):
         files.write_text(tmp_path / 'missing' / 'x.json', ['new'])

@@ -1,6 +1,7 @@
 """The contract of a gate, and the addition that it recalibrates."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar, cast
 
 import torch
@@ -44,12 +45,20 @@ class Gate(BaseModule):
             if shortcut is None:
                 raise no_shortcut_error(type(self).__name__)
             streams.append(shortcut)
-        # under FSDP and in a replica a gate's weights are no parameters, so that parameters() is empty
-        dtype = cast(Tensor, self.last_layer.weight).dtype
         with torch.autocast(residual.device.type, enabled=False):
-            means = [stream.mean((2, 3), keepdim=True, dtype=dtype) for stream in streams]
-            weight = self.excite(*means)
-        return weight.to(residual.dtype)
+            means = [stream.mean((2, 3), keepdim=True, dtype=self.dtype) for stream in streams]
+        return self.weigh(means, residual.dtype)
+
+    def weigh(self, means: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
+        """Turn the streams' means in the gate's own dtype, see :meth:`excite`, into weights of ``dtype``."""
+        with torch.autocast(means[0].device.type, enabled=False):
+            return self.excite(*means).to(dtype)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype in which the gate is computed."""
+        # under FSDP and in a replica a gate's weights are no parameters, so that parameters() is empty
+        return cast(Tensor, self.last_layer.weight).dtype
 
     @property
     @abstractmethod

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from inimg_mm.models.checks import layer_config, positive_integer
+from inimg_mm.models.eager import is_untouched
 
 from .base import Gate, hidden_width
+from .collapsed_bank import collapses, condense
 from .inner_image import InnerImage
 
 FC_INIT = dict(type='Kaiming', layer='Linear', mode='fan_in', nonlinearity='relu')
@@ -22,7 +24,8 @@ class GroupingFilter(BaseModule):
     """A bank of filters over the inner image, condensed to one map.
 
     A convolution 1 -> m maps (stride 1, no bias), a norm over the m maps, and the
-    mean over the m maps. There is no nonlinearity in it.
+    mean over the m maps. There is no nonlinearity in it, so that a bank of many maps
+    is computed as one filter (:mod:`.collapsed_bank`).
 
     Args:
         kernel: Height and width of the filters.
@@ -41,6 +44,8 @@ class GroupingFilter(BaseModule):
 
     def forward(self, image: Tensor) -> Tensor:
         """Condense an image (N, 1, H, W) to a map (N, 1, H', W')."""
+        if collapses([self], image):
+            return condense([self], image)
         return self.norm(self.conv(F.pad(image, self.padding))).mean(1, keepdim=True)
 
 
@@ -128,11 +133,18 @@ class InnerImaging(Gate):
     def excite(self, *means: Tensor) -> Tensor:
         """See :meth:`Gate.excite`."""
         image = self.image.render(means)
-        maps = [bank(image).flatten(1) for bank in self.filters]
-        if self.average_maps:
-            maps = [_average(maps)]
-        code = _average([F.relu(encode(values)) for encode, values in zip(self.encoders, maps, strict=True)])
-        return torch.sigmoid(self.decoder(code))[..., None, None]
+        if self._banks_are_one(image):
+            maps = [condense(self.filters, image)]
+        else:
+            maps = [bank(image) for bank in self.filters]
+            maps = [_average(maps)] if self.average_maps else maps
+        codes = [F.relu(encode(m.flatten(1))) for encode, m in zip(self.encoders, maps, strict=True)]
+        return torch.sigmoid(self.decoder(_average(codes)))[..., None, None]
+
+    def _banks_are_one(self, image: Tensor) -> bool:
+        """Whether the average of the banks' maps may be computed without calling each bank."""
+        own = all(type(bank) is GroupingFilter for bank in self.filters)
+        return self.average_maps and own and is_untouched(*self.filters) and collapses(self.filters, image)
 
     def extra_repr(self) -> str:
         """The image that this gate looks at."""

@@ -4,13 +4,15 @@ import inspect
 import logging
 import re
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mmengine.logging import MMLogger, print_log
 from mmengine.model import BaseModule
+from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from inimg_mm.host_facts import HOSTS
 from inimg_mm.models.checks import is_integer
 
 
@@ -23,7 +25,9 @@ class Backbone(BaseModule):
 
     Args:
         num_stages: How many stages the family's options describe.
-        out_indices: Stages, from 0, whose outputs are returned; ascending.
+        out_indices: Stages, from 0, whose outputs are returned; ascending. None: as the ResNet of
+            the host whose config builds the net (mmengine's default scope): mmpretrain's and mmpose's
+            returns the last stage, every other all stages.
         frozen_stages: Freeze the stem and the first ``frozen_stages`` stages, the norms in
             their gates included; 0 freezes the stem alone, -1 nothing.
         norm_eval: Keep all batch norms in eval mode while training.
@@ -40,12 +44,14 @@ class Backbone(BaseModule):
     def __init__(
         self,
         num_stages: int,
-        out_indices: Sequence[int],
+        out_indices: Sequence[int] | None,
         frozen_stages: int,
         norm_eval: bool,
         init_cfg: dict | list[dict] | None,
     ) -> None:
         super().__init__(_checked_loading(init_cfg))
+        if out_indices is None:
+            out_indices = range(num_stages)[-1 if _host_returns_last_map() else 0 :]
         indices = tuple(out_indices) if isinstance(out_indices, Sequence) else (out_indices,)
         if not indices or not all(is_integer(i) and i in range(num_stages) for i in indices):
             raise ValueError(
@@ -61,6 +67,7 @@ class Backbone(BaseModule):
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
         self.stage_names: list[str] = []
+        self._stage_parts: list[tuple[str, ...]] = []
         self._stage_channels: list[int] = []
         self._stage_strides: list[int] = []
 
@@ -77,19 +84,26 @@ class Backbone(BaseModule):
         """How many stages ``out_indices`` reads."""
         return self.out_indices[-1] + 1
 
-    def add_stage(self, stage: nn.Module, channels: int, stride: int) -> None:
+    def add_stage(self, stage: nn.Module | Mapping[str, nn.Module], channels: int, stride: int) -> None:
         """Add the next stage.
 
         Args:
-            stage: The module.
+            stage: The module; or several that run in order, by the names that the backbone gives them.
+                The last one's name is the stage's.
             channels: Channels of its output.
             stride: Stride of its output relative to the image.
         """
-        name = f'layer{len(self.stage_names) + 1}'
-        self.add_module(name, stage)
+        parts = {f'layer{len(self.stage_names) + 1}': stage} if isinstance(stage, nn.Module) else stage
+        for name, module in parts.items():
+            self.add_module(name, module)
         self.stage_names.append(name)
+        self._stage_parts.append(tuple(parts))
         self._stage_channels.append(channels)
         self._stage_strides.append(stride)
+
+    def stage_modules(self, stage: int) -> list[nn.Module]:
+        """The modules of a stage, for freezing; none where it is not built."""
+        return [getattr(self, name) for names in self._stage_parts[stage : stage + 1] for name in names]
 
     @property
     def out_channels(self) -> tuple[int, ...]:
@@ -112,8 +126,9 @@ class Backbone(BaseModule):
         """
         x = self.stem(x)
         outputs = []
-        for index, name in enumerate(self.stage_names):
-            x = getattr(self, name)(x)
+        for index, names in enumerate(self._stage_parts):
+            for name in names:
+                x = getattr(self, name)(x)
             if index in self.out_indices:
                 outputs.append(x)
         return tuple(outputs)
@@ -143,7 +158,8 @@ class Backbone(BaseModule):
 
     def _freeze(self) -> None:
         frozen: list[nn.Module] = self.stem_modules() if self.frozen_stages >= 0 else []
-        frozen += [getattr(self, name) for name in self.stage_names[: max(self.frozen_stages, 0)]]
+        for stage in range(self.frozen_stages):
+            frozen += self.stage_modules(stage)
         for module in frozen:
             module.eval()
             module.requires_grad_(False)
@@ -167,6 +183,37 @@ class Backbone(BaseModule):
         if name not in self.stage_names:
             return 0, num_layers
         return 1 + sum(blocks[: self.stage_names.index(name)]) + int(rest.split('.')[0]), num_layers
+
+
+def _host_returns_last_map() -> bool:
+    """What is the habit of the host whose config is being built; False where there is none."""
+    scope = DefaultScope.get_current_instance()
+    return bool(scope and scope.scope_name in HOSTS and HOSTS[scope.scope_name].returns_last_map)
+
+
+def starting_point(
+    init_cfg: dict | list[dict] | None, pretrained: str | None, default: Sequence[dict]
+) -> dict | list[dict]:
+    """What a backbone is initialised by.
+
+    Args:
+        init_cfg: mmengine's initialiser config.
+        pretrained: The hosts' older word for a checkpoint, which mmseg's models hand on to their backbone.
+        default: The family's own initialisers.
+
+    Raises:
+        ValueError: If both are given, or ``pretrained`` is no address.
+    """
+    if pretrained is None:
+        return init_cfg or list(default)
+    if not isinstance(pretrained, str):
+        raise ValueError(f'pretrained must be the address of a checkpoint or None, got {pretrained!r}')
+    if init_cfg:
+        raise ValueError(
+            f'pretrained={pretrained!r} and init_cfg={init_cfg!r} both say what the backbone starts from: '
+            'leave one of them out (model.pretrained=None where the base of a config has it)'
+        )
+    return dict(type='Pretrained', checkpoint=pretrained)
 
 
 def _checked_loading(init_cfg: dict | list[dict] | None) -> dict | list[dict] | None:

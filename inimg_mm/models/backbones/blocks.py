@@ -1,6 +1,7 @@
 """Residual blocks: one template, with the gate built just before the add."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -14,6 +15,7 @@ from inimg_mm.models.attention import Gate, recalibrated_add
 from inimg_mm.models.checks import layer_config
 
 from .recomputing import checkpointed
+from .tails import gated_in_one, is_gated_in_one, sum_in_place
 
 PLAIN_WIDTH = 64
 """The ``base_width`` of a block that is as wide as its planes."""
@@ -92,10 +94,7 @@ def basic_convolutions(in_channels: int, planes: int, options: BlockOptions) -> 
     for name, plain in (('groups', 1), ('base_width', PLAIN_WIDTH), ('dcn', None)):
         value = getattr(options, name)
         if value != plain:
-            raise ValueError(
-                f'{name}={value!r} needs bottleneck blocks (depth 50 and more); '
-                f'a basic block takes {name}={plain}'
-            )
+            raise ValueError(f'{name}={value!r} needs bottleneck blocks; a basic block takes {name}={plain}')
     first = options.conv3x3(in_channels, planes, options.stride)
     return [first, replace(options, dilation=1).conv3x3(planes, planes)]
 
@@ -126,6 +125,8 @@ class ResidualBlock(BaseModule):
 
     expansion: ClassVar[int] = 1
     """Channels of the output over the block's planes."""
+    rectified: ClassVar[bool] = True
+    """Whether a ReLU follows the add."""
 
     def __init__(
         self, options: BlockOptions, downsample: nn.Module | None = None, gate: Gate | None = None
@@ -159,19 +160,27 @@ class ResidualBlock(BaseModule):
         shortcut = x if self.downsample is None else self.downsample(x)
         return shortcut, self.branch(x)
 
-    def activate(self, x: Tensor) -> Tensor:
-        """What follows the add."""
-        return self.relu(x)
-
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C_in, H, W) to (N, C_out, H / stride, W / stride)."""
-        if self.with_cp and self.training and torch.is_grad_enabled():
-            return checkpointed(self, self._forward, x)
-        return self._forward(x)
+        return self.run(lambda x: self.join(*self.paths(x)), x)
 
-    def _forward(self, x: Tensor) -> Tensor:
-        shortcut, residual = self.paths(x)
-        return self.activate(recalibrated_add(shortcut, residual, self.gate_module, self.drop_path))
+    def run(self, function: Callable[[Tensor], Any], x: Tensor) -> Any:
+        """``function(x)``, recomputed in the backward pass where ``with_cp`` asks for it."""
+        if self.with_cp and self.training and torch.is_grad_enabled():
+            return checkpointed(self, function, x)
+        return function(x)
+
+    def join(self, shortcut: Tensor, residual: Tensor) -> Tensor:
+        """The output of the block from its two paths, each (N, C, H, W)."""
+        gate = self.gate_module
+        parts = (self.drop_path, self.relu) if self.rectified else (self.drop_path,)
+        if gate is not None and is_gated_in_one(shortcut, residual, gate, *parts):
+            return gated_in_one(shortcut, residual, gate, *parts)
+        if gate is None and type(self.drop_path) is nn.Identity:
+            out = sum_in_place(shortcut, residual, self.last_affine)
+        else:
+            out = recalibrated_add(shortcut, residual, gate, self.drop_path)
+        return self.relu(out) if self.rectified else out
 
     def add_norm(self, norm_cfg: dict[str, Any], channels: int, postfix: int | str) -> str:
         """Add a norm under the name that mmcv gives it ('bn1' for BN and 1); returns the name."""
@@ -182,6 +191,15 @@ class ResidualBlock(BaseModule):
     def norm(self, number: int | str) -> nn.Module:
         """The norm whose name is in ``norm{number}_name``."""
         return getattr(self, getattr(self, f'norm{number}_name'))
+
+    def start_at_zero(self, name: str) -> None:
+        """Initialise the last layer ``name`` with zero, so that the block starts as an identity.
+
+        One that does not learn (``norm_cfg=dict(type='BN', requires_grad=False)``) keeps its start: it would
+        leave the residual at zero for ever.
+        """
+        if any(parameter.requires_grad for parameter in getattr(self, name).parameters()):
+            self.init_cfg = dict(type='Constant', val=0, override=dict(name=name))
 
 
 class ConvNormBlock(ResidualBlock):
@@ -196,13 +214,13 @@ class ConvNormBlock(ResidualBlock):
 
     def __init__(self, in_channels: int, planes: int, options: BlockOptions, **paths: Any) -> None:
         super().__init__(options, **paths)
-        convs = self.convolutions(in_channels, planes, options)
+        convs: list[Any] = self.convolutions(in_channels, planes, options)
         for number, conv in enumerate(convs, start=1):
             self.add_module(f'conv{number}', conv)
             setattr(self, f'norm{number}_name', self.add_norm(options.norm_cfg, conv.out_channels, number))
         self.depth = len(convs)
         if options.zero_init_residual:
-            self.init_cfg = zero_init(getattr(self, f'norm{self.depth}_name'))
+            self.start_at_zero(getattr(self, f'norm{self.depth}_name'))
 
     @staticmethod
     @abstractmethod
@@ -239,11 +257,6 @@ class Bottleneck(ConvNormBlock):
 
     expansion = 4
     convolutions = staticmethod(bottleneck_convolutions)
-
-
-def zero_init(norm_name: str) -> dict[str, Any]:
-    """Initialiser config that starts a block with the named norm at zero, so as an identity."""
-    return dict(type='Constant', val=0, override=dict(name=norm_name))
 
 
 def spatial_conv_cfg(

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-is_compiling: Callable[[], bool] = getattr(torch.compiler, 'is_compiling', lambda: False)
-"""torch's, which 2.1 does not have."""
+from inimg_mm.models.eager import is_compiling
 
 
 @contextmanager
@@ -28,7 +27,7 @@ def frozen_statistics(module: nn.Module) -> Iterator[None]:
             norm._buffers = buffers
 
 
-def checkpointed(module: nn.Module, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+def checkpointed(module: nn.Module, function: Callable[[Tensor], Any], x: Tensor) -> Any:
     """``function(x)``, recomputed in the backward pass instead of kept.
 
     The recomputation sees the same random numbers and does not update the running
@@ -36,7 +35,7 @@ def checkpointed(module: nn.Module, function: Callable[[Tensor], Tensor], x: Ten
     the compiler takes updates of buffers out of what it recomputes.
 
     Args:
-        module: The module whose forward pass ``function`` is.
+        module: The module that computes ``function``.
         function: Called twice, in the forward and in the backward pass.
         x: (N, C, H, W).
     """

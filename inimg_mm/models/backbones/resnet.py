@@ -10,12 +10,13 @@ from mmengine.model import Sequential
 from torch import Tensor, nn
 
 from inimg_mm.models.attention import Attention
-from inimg_mm.models.checks import layer_config, one_flag_each, one_size_each, positive_integer
+from inimg_mm.models.checks import layer_config, one_size_each, positive_integer
 from inimg_mm.registry import MODELS
 
-from .base import Backbone, unknown_argument
+from .base import Backbone, starting_point, unknown_argument
 from .blocks import BasicBlock, BlockOptions, Bottleneck
 from .shortcuts import projection
+from .stages import block_dilations, stage_dcn
 from .stems import stem_conv
 
 INIT_CFG = (
@@ -38,12 +39,13 @@ class ResNet(Backbone):
         base_channels: Planes of the first stage; each further stage doubles them.
         groups: Groups of the 3x3 convolutions.
         base_width: The 3x3 convolutions have ``int(planes * base_width / 64) * groups`` channels.
+            Default: the family's own, 64 in ResNet.
         num_stages: From 1 to 4.
         strides: Stride of each stage's first block.
         dilations: Dilation of each stage.
         contract_dilation: The first block of a dilated stage takes ``max(d // 2, 1)``.
         multi_grid: Dilation of each block of the last stage, instead of its ``dilations`` value.
-        out_indices: Stages whose outputs are returned; later stages are not built.
+        out_indices: Stages whose outputs are returned, see :class:`.Backbone`; later stages are not built.
         style: Stride in the 3x3 ('pytorch') or in the first 1x1 convolution ('caffe').
         deep_stem: Three 3x3 convolutions instead of the 7x7.
         stem_ceil_mode: The stem's max pool rounds up and does not pad (timm's ``legacy_seresnet``).
@@ -56,13 +58,15 @@ class ResNet(Backbone):
         stage_with_dcn: Which stages have them.
         plugins: None; gates are given as ``attention``.
         with_cp: Recompute blocks in the backward pass to save memory.
-        zero_init_residual: Start every block as an identity.
+        zero_init_residual: Start every block that learns as an identity.
         drop_path_rate: Stochastic depth: the rate rises linearly from 0 in the first to this in
             the last block (arXiv 1603.09382).
         attention: ``dict(type='SE' | 'CMPESE' | 'InnerImaging', stages=None, **options)``, see
             :class:`.Attention`; None for the family's own (none in ResNet). Without ``type``,
             options of the family's own.
         init_cfg: mmengine's initialiser config.
+        pretrained: The hosts' older word for ``init_cfg=dict(type='Pretrained', checkpoint=pretrained)``.
+        width_per_group: mmpretrain's word for ``base_width``.
 
     Raises:
         ValueError: If an argument is out of its range or cannot be honoured; the message names the choices.
@@ -75,6 +79,8 @@ class ResNet(Backbone):
         101: (Bottleneck, (3, 4, 23, 3)),
         152: (Bottleneck, (3, 8, 36, 3)),
     }
+    stage_type: ClassVar[type[Sequential]] = Sequential
+    default_width: ClassVar[int] = 64
     default_attention: ClassVar[dict[str, Any] | None] = None
 
     def __init__(
@@ -84,13 +90,13 @@ class ResNet(Backbone):
         stem_channels: int | None = None,
         base_channels: int = 64,
         groups: int = 1,
-        base_width: int = 64,
+        base_width: int | None = None,
         num_stages: int = 4,
         strides: Sequence[int] = (1, 2, 2, 2),
         dilations: Sequence[int] = (1, 1, 1, 1),
         contract_dilation: bool = False,
         multi_grid: Sequence[int] | None = None,
-        out_indices: Sequence[int] = (0, 1, 2, 3),
+        out_indices: Sequence[int] | None = None,
         style: str = 'pytorch',
         deep_stem: bool = False,
         stem_ceil_mode: bool = False,
@@ -107,12 +113,15 @@ class ResNet(Backbone):
         drop_path_rate: float = 0.0,
         attention: dict[str, Any] | None = None,
         init_cfg: dict | list[dict] | None = None,
+        pretrained: str | None = None,
+        width_per_group: int | None = None,
         **unknown: Any,
     ) -> None:
         family = type(self).__name__
         for name in unknown:
             raise unknown_argument(type(self), name)
         block, depths = self.architecture(depth)
+        self.block_type, self.depths = block, depths
         if num_stages not in range(1, len(depths) + 1):
             raise ValueError(f'num_stages must be from 1 to {len(depths)}, got {num_stages!r}')
         if style not in ('pytorch', 'caffe'):
@@ -121,22 +130,22 @@ class ResNet(Backbone):
             raise ValueError(f'{family} takes no plugins; gates are given as attention=dict(type=…)')
         if not isinstance(drop_path_rate, int | float) or not 0 <= drop_path_rate < 1:
             raise ValueError(f'drop_path_rate must be at least 0 and below 1, got {drop_path_rate!r}')
-        super().__init__(num_stages, out_indices, frozen_stages, norm_eval, init_cfg or list(INIT_CFG))
+        init_cfg = starting_point(init_cfg, pretrained, INIT_CFG)
+        super().__init__(num_stages, out_indices, frozen_stages, norm_eval, init_cfg)
         strides = one_size_each('strides', strides, num_stages)
         dilations = one_size_each('dilations', dilations, num_stages)
         layer_config('norm_cfg', norm_cfg or None, "dict(type='BN')")
         layer_config('conv_cfg', conv_cfg, "dict(type='Conv2d')")
         net = BlockOptions(
             groups=positive_integer('groups', groups),
-            base_width=base_width,
+            base_width=self.width(base_width, width_per_group),
             style=style,
             conv_cfg=conv_cfg,
             norm_cfg=copy.deepcopy(norm_cfg) if norm_cfg else dict(type='BN'),
-            zero_init_residual=zero_init_residual,
             with_cp=with_cp,
         )
         gates = Attention(self.attention_spec(attention), num_stages, net.norm_cfg)
-        dcns = _stage_dcn(dcn, stage_with_dcn, num_stages)
+        dcns = stage_dcn(dcn, stage_with_dcn, num_stages)
 
         self.base_channels = positive_integer('base_channels', base_channels)
         self.avg_down = avg_down
@@ -148,14 +157,15 @@ class ResNet(Backbone):
         number, last = 0, max(sum(depths[:num_stages]) - 1, 1)
         for stage in range(self.depth_to_build):
             grid = multi_grid if stage == num_stages - 1 else None
-            block_dilations = _block_dilations(dilations[stage], depths[stage], contract_dilation, grid)
+            per_block = block_dilations(dilations[stage], depths[stage], contract_dilation, grid)
             blocks = []
-            for index, dilation in enumerate(block_dilations):
+            for index, dilation in enumerate(per_block):
                 options = replace(
                     net,
                     stride=strides[stage] if index == 0 else 1,
                     dilation=dilation,
                     dcn=dcns[stage],
+                    zero_init_residual=zero_init_residual and stage >= frozen_stages,
                     drop_path_rate=drop_path_rate * number / last,
                 )
                 planes = self.planes(stage, number)
@@ -166,21 +176,35 @@ class ResNet(Backbone):
                 blocks.append(block(in_channels, planes, options, downsample=shortcut, gate=gate, **own))
                 number += 1
             total_stride *= strides[stage]
-            self.add_stage(Sequential(*blocks), channels, total_stride)
+            self.add_stage(self.stage_type(*blocks), channels, total_stride)
+        self.add_ending(channels, net)
         self._freeze()
 
     @classmethod
-    def architecture(cls, depth: int) -> tuple[Any, tuple[int, ...]]:
+    def width(cls, base_width: int | None, width_per_group: int | None) -> int:
+        """The base width under either name.
+
+        Raises:
+            ValueError: If both are given and differ.
+        """
+        given = {width for width in (base_width, width_per_group) if width is not None}
+        if len(given) > 1:
+            raise ValueError(
+                f'base_width={base_width!r} and width_per_group={width_per_group!r} mean the same: '
+                'leave one of them out'
+            )
+        return given.pop() if given else cls.default_width
+
+    def architecture(self, depth: int) -> tuple[Any, tuple[int, ...]]:
         """Block and number of blocks in each stage.
 
         Raises:
             ValueError: If there is no such depth; all are named.
         """
-        if depth not in list(cls.arch_settings):
-            raise ValueError(
-                f'{cls.__name__} has no depth {depth!r}; choose from {sorted(cls.arch_settings)}'
-            )
-        return cls.arch_settings[depth]
+        choices = list(self.arch_settings)
+        if depth not in choices:
+            raise ValueError(f'{type(self).__name__} has no depth {depth!r}; choose from {choices}')
+        return self.arch_settings[depth]
 
     def add_stem(
         self, in_channels: int, channels: int, options: BlockOptions, deep: bool, ceil_mode: bool
@@ -202,6 +226,9 @@ class ResNet(Backbone):
         conv_cfg, norm_cfg = options.conv_cfg, options.norm_cfg
         return projection(in_channels, channels, options.stride, self.avg_down, conv_cfg, norm_cfg)
 
+    def add_ending(self, channels: int, options: BlockOptions) -> None:
+        """Add what follows the last stage that is built, of ``channels``: nothing here."""
+
     def block_options(self, stage: int, index: int) -> dict[str, Any]:
         """Further arguments that a family gives to block ``index`` of ``stage``, both from 0."""
         return {}
@@ -214,13 +241,12 @@ class ResNet(Backbone):
         """See :meth:`.Backbone.stem_modules`."""
         return [self.conv1, getattr(self, self.norm1_name)]
 
-    @classmethod
-    def attention_spec(cls, attention: dict[str, Any] | None) -> dict[str, Any] | None:
+    def attention_spec(self, attention: dict[str, Any] | None) -> dict[str, Any] | None:
         """The family's own gates where ``attention`` names no others."""
-        if cls.default_attention is None:
+        if self.default_attention is None:
             return attention
         if attention is None or (isinstance(attention, Mapping) and 'type' not in attention):
-            return {**cls.default_attention, **(attention or {})}
+            return {**self.default_attention, **(attention or {})}
         return attention
 
 
@@ -238,14 +264,15 @@ class SEResNeXt(SEResNet):
     Args:
         depth: 50, 101 or 152.
         groups: Groups of the 3x3 convolutions.
-        base_width: Width of each group in the first stage.
         **options: See :class:`ResNet`.
     """
 
     arch_settings: ClassVar = {depth: arch for depth, arch in ResNet.arch_settings.items() if depth >= 50}
 
-    def __init__(self, depth: int, groups: int = 32, base_width: int = 4, **options: Any) -> None:
-        super().__init__(depth, groups=groups, base_width=base_width, **options)
+    default_width = 4
+
+    def __init__(self, depth: int, groups: int = 32, **options: Any) -> None:
+        super().__init__(depth, groups=groups, **options)
 
 
 @MODELS.register_module()
@@ -260,27 +287,3 @@ class InnerImagingResNet(ResNet):
     """:class:`ResNet` with inner-imaging gates (arXiv 1904.12639); D+A+F by default."""
 
     default_attention = dict(type='InnerImaging', streams=2, filters=((1, 1), (2, 1), (3, 3)), fold=16)
-
-
-def _block_dilations(
-    dilation: int, blocks: int, contract: bool, multi_grid: Sequence[int] | None
-) -> tuple[int, ...]:
-    """Dilation of each block of a stage."""
-    if multi_grid is not None:
-        return one_size_each('multi_grid', multi_grid, blocks, 'blocks of the last stage')
-    first = max(dilation // 2, 1) if contract else dilation
-    return (first,) + (dilation,) * (blocks - 1)
-
-
-def _stage_dcn(
-    dcn: dict[str, Any] | None, stage_with_dcn: Sequence[bool], num_stages: int
-) -> tuple[dict[str, Any] | None, ...]:
-    """The deformable convolution's config of each stage."""
-    if dcn is None:
-        return (None,) * num_stages
-    flags = one_flag_each('stage_with_dcn', stage_with_dcn, num_stages)
-    if not any(flags):
-        raise ValueError(
-            f'dcn={dcn!r} is used in no stage; set stage_with_dcn, e.g. (False, True, True, True)'
-        )
-    return tuple(dcn if flag else None for flag in flags)

@@ -12,6 +12,8 @@ from torch.nn import functional as F
 from inimg_mm.models.checks import positive_integer
 from inimg_mm.registry import MODELS
 
+from .sc_operations import calibrated
+
 Size = int | tuple[int, int]
 POOLS: dict[str, Callable[..., Tensor]] = {'avg': F.avg_pool2d, 'max': F.max_pool2d}
 
@@ -96,10 +98,8 @@ class SCConv(BaseModule):
 
     def forward(self, y: Tensor) -> Tensor:
         """Map (N, in_channels, H, W) to (N, out_channels, H / stride, W / stride)."""
-        calibration = F.interpolate(self.k2(y), y.shape[2:])
-        if self.identity:
-            calibration = y + calibration
-        return self.k4(self.k3(y) * torch.sigmoid(calibration))
+        small = self.k2(y)
+        return self.k4(calibrated(self.k3(y), y, small, self.identity))
 
 
 class SCConv2d(BaseModule):

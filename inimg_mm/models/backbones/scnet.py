@@ -2,15 +2,15 @@
 
 from typing import Any, ClassVar
 
-import torch
 from mmcv.cnn import build_norm_layer
 from mmengine.model import Sequential
 from torch import Tensor, nn
 
 from inimg_mm.registry import MODELS
 
-from .blocks import BlockOptions, ResidualBlock, branch_width, zero_init
+from .blocks import BlockOptions, ResidualBlock, branch_width
 from .resnet import ResNet
+from .sc_operations import rectified_together, two_projections
 from .scconv import SCConv
 
 
@@ -79,7 +79,7 @@ class SCBottleneck(ResidualBlock):
         self.conv3 = options.conv1x1(2 * width, channels)
         self.norm3_name = self.add_norm(norm_cfg, channels, 3)
         if options.zero_init_residual:
-            self.init_cfg = zero_init(self.norm3_name)
+            self.start_at_zero(self.norm3_name)
 
     @property
     def last_affine(self) -> nn.Module:
@@ -88,12 +88,10 @@ class SCBottleneck(ResidualBlock):
 
     def branch(self, x: Tensor) -> Tensor:
         """See :meth:`.ResidualBlock.branch`."""
-        a = self.relu(self.norm('1_a')(self.conv1_a(x)))
-        a = self.relu(self.k1(a))
-        b = self.relu(self.norm('1_b')(self.conv1_b(x)))
-        b = self.relu(self.scconv(b))
-        x = torch.cat([self.avd_layer(a), self.avd_layer(b)], dim=1)
-        return self.last_affine(self.conv3(x))
+        a, b = two_projections(x, self.conv1_a, self.conv1_b)
+        a = self.k1(self.relu(self.norm('1_a')(a)))
+        b = self.scconv(self.relu(self.norm('1_b')(b)))
+        return self.last_affine(self.conv3(rectified_together(a, b, self.relu, self.avd_layer)))
 
 
 @MODELS.register_module()
@@ -104,14 +102,14 @@ class SCNet(ResNet):
 
     Args:
         depth: 50, 101 or 152.
-        base_width: Each of the two branches has ``int(planes * base_width / 64) * groups`` channels.
         contract_dilation: See :class:`.ResNet`.
         avd: In the first block of stages 2 to 4, also where a dilated stage has stride 1, the 3x3
             convolutions have stride 1 and a 3x3 average pool with the stride follows them.
         pooling_r: Window and step of the calibration's pooling.
         pooling: 'avg' or 'max' pooling in the calibration (the paper's ablation).
         identity: Whether the calibration has the identity term (the paper's ablation).
-        **options: See :class:`.ResNet`; ``style='caffe'`` and ``dcn`` are refused.
+        **options: See :class:`.ResNet`; ``base_width`` (32) is that of each of the two branches,
+            ``style='caffe'`` and ``dcn`` are refused.
 
     Raises:
         ValueError: If an argument is out of its range or cannot be honoured; the message names the choices.
@@ -120,11 +118,11 @@ class SCNet(ResNet):
     arch_settings: ClassVar = {
         depth: (SCBottleneck, blocks) for depth, (_, blocks) in ResNet.arch_settings.items() if depth >= 50
     }
+    default_width = 32
 
     def __init__(
         self,
         depth: int,
-        base_width: int = 32,
         contract_dilation: bool = True,
         avd: bool = False,
         pooling_r: int = 4,
@@ -134,7 +132,7 @@ class SCNet(ResNet):
     ) -> None:
         self.avd = avd
         self.calibration = dict(pooling_r=pooling_r, pooling=pooling, identity=identity)
-        super().__init__(depth, base_width=base_width, contract_dilation=contract_dilation, **options)
+        super().__init__(depth, contract_dilation=contract_dilation, **options)
 
     def block_options(self, stage: int, index: int) -> dict[str, Any]:
         """See :meth:`.ResNet.block_options`."""
