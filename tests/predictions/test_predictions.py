@@ -354,8 +354,8 @@ def test_a_file_is_whole_or_as_it_was(tmp_path):
     path = tmp_path / 'x.json'
     path.write_text('old')
     with pytest.raises(KeyError):
-        files.write_text(path, parts())
+        output_files.write_text(path, parts())
     assert path.read_text() == 'old'
     assert list(tmp_path.iterdir()) == [path]
     with pytest.raises(UsageError, match='cannot write'):
-        files.write_text(tmp_path / 'missing' / 'x.json', ['new'])
+        output_files.write_text(tmp_path / 'missing' / 'x.json', ['new'])
