@@ -12,8 +12,8 @@ from mmengine.runner import Runner
 from inimg_mm.checkpoints.fitting import check_fit
 from inimg_mm.checkpoints.reading import open_checkpoint
 from inimg_mm.data_files.checks import check_annotations, check_data
-from inimg_mm.files import check_folder
 from inimg_mm.hosts import HOSTS
+from inimg_mm.output_files import check_folder
 from inimg_mm.registry import unknown_types_named
 
 from .added_hooks import draw_to, name_corrupt_data, resume_exactly, save_predictions_to, save_safely

@@ -61,7 +61,6 @@ def contact_sheet(
     if min(num_images, height) < 1:
         raise UsageError(f'num_images and height must be at least 1, got {num_images} and {height}')
     model = load_model(cfg, checkpoint, trust)
-    check_data(cfg, ['test_dataloader'])
     tests = TestSet(cfg)
     dataset = tests.dataset
     groups = _samples_by_image(dataset)

@@ -13,8 +13,9 @@ from inimg_mm.models.attention import Attention
 from inimg_mm.models.checks import layer_config, one_size_each, positive_integer
 from inimg_mm.registry import MODELS
 
-from .base import Backbone, starting_point, unknown_argument
+from .base import Backbone, unknown_argument
 from .blocks import BasicBlock, BlockOptions, Bottleneck
+from .pretrained_init import starting_point
 from .separable import outside_stems
 from .shortcuts import projection
 from .stages import block_dilations, stage_dcn
