@@ -20,7 +20,7 @@ from inimg_mm.inference.weights import load_model
 from inimg_mm.models.attention import Gate
 from inimg_mm.models.attention.plugins import SEPlugin
 from inimg_mm.registry import build_model
-from inimg_mm.visualization import gate_values
+from inimg_mm.visualization import gate_plots, gate_values
 from inimg_mm.visualization.gate_values import ALL, Net, claims, figures, rank_correlation, recorded, stage_of
 from inimg_mm.visualization.samples import TestSet
 
@@ -72,6 +72,17 @@ def test_gates_inside_a_detector(net):
         key=lambda found: (found['bbox'][2] - found['bbox'][0]) * (found['bbox'][3] - found['bbox'][1]),
     )
     assert dataset.labels()[0] == largest['bbox_label']
+
+
+def test_hosts_that_know_no_classes_show_all_images(folder, untrained, segmentation, tmp_path, monkeypatch):
+    monkeypatch.chdir(folder)
+    pytest.importorskip('mmpose', reason='a keypoint config needs mmpose (extra pose)')
+    for config in (segmentation, CONFIGS['td-hm_se-r18_digits-96x96']):
+        cfg = launch.load_config(config)
+        found = gate_values.gate_values(cfg, untrained(config), 'net', overall=2)
+        assert list(found.groups) == [ALL]
+        assert {values.shape[0] for values in found.values.values()} == {2}
+        assert gate_plots.plot_gates([found], tmp_path)[0].is_file()
 
 
 @pytest.mark.parametrize('name', [QUICKEST, DETECTOR])
