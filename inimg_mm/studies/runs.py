@@ -13,6 +13,7 @@ from typing import Any
 from mmengine.config import Config
 
 from inimg_mm.errors import UsageError
+from inimg_mm.files import told_apart
 
 from .demo_report import METRICS
 
@@ -72,15 +73,7 @@ def read_runs(work_dirs: Sequence[str | Path]) -> list[RunLog]:
     for path in paths:
         if paths.count(path) > 1:
             raise UsageError(f'{path} is named twice')
-    return [read_run(path, name) for path, name in zip(paths, _names(paths), strict=True)]
-
-
-def _names(paths: Sequence[Path]) -> list[str]:
-    """What tells the folders apart."""
-    if len(paths) == 1:
-        return [paths[0].name]
-    root = os.path.commonpath(paths)
-    return [str(path.relative_to(root)) if path != Path(root) else path.name for path in paths]
+    return [read_run(path, name) for path, name in zip(paths, told_apart(paths), strict=True)]
 
 
 def read_run(work_dir: Path, name: str) -> RunLog:

@@ -17,6 +17,7 @@ from helpers.tooling import CONFIGS, DETECTOR, QUICKEST
 from inimg_mm import launch
 from inimg_mm.errors import UsageError
 from inimg_mm.inference.weights import load_model
+from inimg_mm.launch.cli import names_of
 from inimg_mm.models.attention import Gate
 from inimg_mm.models.attention.plugins import SEPlugin
 from inimg_mm.registry import build_model
@@ -179,6 +180,14 @@ def test_the_tool_draws_and_writes(folder, untrained, monkeypatch, tmp_path):
     widths = {net: [r['channel'] for r in curves if r['net'] == net and r['class'] == ALL] for net in CONFIGS}
     assert len(widths[QUICKEST]) == 32 + 64 + 128 + 256
     assert len(widths[DETECTOR]) == 32 + 64 + 128 + 256
+
+
+def test_nets_have_names_that_tell_them_apart(tmp_path):
+    one, other = (launch.load_config(CONFIGS[name]) for name in (QUICKEST, DETECTOR))
+    assert names_of([(one, 'a.pth'), (other, 'b.pth')]) == [QUICKEST, DETECTOR]
+    runs = [(one, str(tmp_path / gate / 'seed0' / 'epoch_3.pth')) for gate in ('SE', 'none')]
+    assert names_of(runs) == ['SE/seed0/epoch_3', 'none/seed0/epoch_3']
+    assert names_of([(one, 'a.pth'), (one, 'a.pth')]) == ['a #1', 'a #2']
 
 
 def test_bad_input_is_one_sentence(folder, untrained, monkeypatch, tmp_path):
