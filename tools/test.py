@@ -12,11 +12,11 @@ startup.begin()
 from mmengine.dist import is_main_process
 
 from inimg_mm.errors import UsageError
-from inimg_mm.files import check_output, json_text, write_text
 from inimg_mm.inference.exclusion import exclude_images
 from inimg_mm.inference.multi_crop import CROPS, use_crops
 from inimg_mm.launch import evaluate
 from inimg_mm.launch.cli import add_launcher, config_parser, mistakes_in_one_line, read_config
+from inimg_mm.output_files import check_output, json_text, write_text
 
 
 def main() -> None:

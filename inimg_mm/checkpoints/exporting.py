@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from inimg_mm.errors import CheckpointError
-from inimg_mm.files import replacing
+from inimg_mm.output_files import replacing
 
 from . import layouts
 from .fitting import grouped

@@ -15,6 +15,7 @@ from inimg_mm.errors import UsageError
 from inimg_mm.models.attention import Gate
 from inimg_mm.registry import build_model
 
+from .own_config import warn_of_differences
 from .reading import BACKBONE, Opened, StateDict
 
 Widths = tuple[tuple[str, int], ...]
@@ -191,6 +192,8 @@ def is_enough(fit: Fit) -> bool:
 def check_fit(cfg: Config, checkpoint: Opened, heads: bool = True) -> None:
     """Refuse a checkpoint of another model, of which mmengine loads what it can and warns.
 
+    One that fits, and was trained with other arguments that change no shape, is warned of.
+
     Args:
         cfg: Config of the model.
         checkpoint: The checkpoint.
@@ -206,6 +209,7 @@ def check_fit(cfg: Config, checkpoint: Opened, heads: bool = True) -> None:
         )
     fit, backbone = whole_fit(build_model(cfg), checkpoint.state)
     if is_enough(fit) or (not heads and is_enough(backbone)):
+        warn_of_differences(cfg, checkpoint)
         return
     raise UsageError(
         f'{checkpoint.source} is not of the model in this config: {fit}. '

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from mmengine.logging import print_log
 
 from inimg_mm.errors import AnnotationError
-from inimg_mm.files import replacing
+from inimg_mm.output_files import replacing
 
 from .annotations import NEEDED, Broken, Content, annotations_of, find_broken, identity, lists_of, without
 from .corrections import Correction, correct, found_in, leave_out_others

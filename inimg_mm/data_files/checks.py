@@ -26,6 +26,7 @@ from .annotation_files import (
 from .annotations import Content
 from .class_lists import CLASS_LISTS, check_class_folder, check_class_list
 from .image_names import look_up, renamed
+from .label_maps import unread_images
 
 
 def check_data(cfg: Config, loaders: Sequence[str]) -> None:
@@ -92,7 +93,9 @@ def check_annotations(cfg: Config, loaders: Sequence[str], skip: int = 0) -> Non
             path = Path(dataset.get('data_root') or '', dataset.get('ann_file') or '')
             kind = type_name(dataset)
             if kind in CLASS_LISTS and not dataset.get('ann_file'):
-                check_class_folder(dataset)
+                check_class_folder(dataset, training=loader == 'train_dataloader')
+            elif kind == 'BaseSegDataset' and not dataset.get('ann_file'):
+                _tell_unread_images(dataset)
             elif not path.is_file():
                 continue
             elif path.suffix == '.txt' and kind in CLASS_LISTS:
@@ -135,7 +138,10 @@ def _check_coco(cfg: Config, loader: str, dataset: Node, path: Path, skip: int) 
         check_one_skeleton(found, classes)
     content = corrected(found, classes if reading.host == 'mmpose' else ())
     _tell_small_images(found, dataset, reading)
-    meant = _check_images(found, dataset, reading.training, skip)
+    used = set().union(*(found.tally.images.get(key, set()) for key in found.ids(classes)))
+    looked_for = found.images if empty else {key: found.images[key] for key in found.images if key in used}
+    names = [] if dataset.get('indices') else [name for name, _, _ in looked_for.values()]
+    meant = _check_images(path, names, dataset, skip if reading.training else 0)
     if meant:
         content = read_annotations(path) if content is None else content
         renamed(content, meant)
@@ -156,6 +162,15 @@ def _tell_small_images(found: Found, dataset: Node, reading: Reading) -> None:
         if len(small) == len(found.images):
             raise AnnotationError(f'{found.path}: {text}, which filter_cfg.min_size leaves out')
         warn(f'{found.path}: {text}, and are left out (filter_cfg.min_size), such as {small[0]!r}')
+
+
+def _tell_unread_images(dataset: Node) -> None:
+    """Say how many images mmseg's data set leaves out for their suffix."""
+    folder = os.path.join(
+        dataset.get('data_root') or '', (dataset.get('data_prefix') or {}).get('img_path') or ''
+    )
+    if os.path.isdir(folder) and (text := unread_images(folder, dataset.get('img_suffix') or '.jpg')):
+        warn(text)
 
 
 def check_one_skeleton(found: Found, classes: Sequence[str]) -> None:
@@ -187,24 +202,24 @@ def folder_of_images(dataset: Node) -> str | None:
     return None if '://' in folder or dataset.get('backend_args') or not os.path.isdir(folder) else folder
 
 
-def _check_images(found: Found, dataset: Node, training: bool, skip: int) -> dict[str, str]:
+def _check_images(path: Path, listed: Sequence[str], dataset: Node, skip: int) -> dict[str, str]:
     """Look for the images; returns the names under which they are there, where the file writes others."""
     folder = folder_of_images(dataset)
     if folder is None:
         return {}
-    names = look_up((name for name, _, _ in found.images.values()), folder)
+    names = look_up(listed, folder)
     if names.missing:
         first, hint = next(iter(names.missing.items()))
         text = (
-            f'{len(names.missing)} of {len(found.images)} images that {found.path} names are not in {folder}'
+            f'{len(names.missing)} of {len(listed)} images that {path} names are not in {folder}'
             f'; the first is {first!r}' + (f': {hint}' if hint else '')
         )
-        if not training or len(names.missing) > skip:
+        if len(names.missing) > skip:
             raise AnnotationError(text)
         warn(text)
     if names.meant:
         first, other = next(iter(names.meant.items()))
-        text = f'{found.path}: {len(names.meant)} images are there under other names ({first!r} as {other!r})'
+        text = f'{path}: {len(names.meant)} images are there under other names ({first!r} as {other!r})'
         warn(f'{text}: those are read')
     return names.meant
 

@@ -41,13 +41,14 @@ def check_class_list(path: Path, with_label: bool) -> None:
             )
 
 
-def check_class_folder(dataset: Node) -> None:
+def check_class_folder(dataset: Node, training: bool) -> None:
     """Look through a folder with a folder a class: what is no class, and which files are not used.
 
     mmpretrain's data set takes a hidden folder for a class; where there is one, ours takes its place.
 
     Args:
         dataset: Its settings; its type may change.
+        training: Whether each class must have an image.
 
     Raises:
         AnnotationError: If a class has no image.
@@ -58,7 +59,7 @@ def check_class_folder(dataset: Node) -> None:
     found = read_class_folders(folder)
     names = (dataset.get('metainfo') or {}).get('classes') or list(found.images)
     empty = [name for name in found.images if name in names and not found.images[name]]
-    if empty and not dataset.get('test_mode'):
+    if empty and training:
         raise AnnotationError(f'the class {empty[0]!r} of {folder} has no image')
     if type_name(dataset) == 'CustomDataset' and any(
         is_hidden(e.name) and e.is_dir() for e in os.scandir(folder)

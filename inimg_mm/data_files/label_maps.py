@@ -7,10 +7,12 @@ from typing import NamedTuple
 
 from inimg_mm.errors import UsageError
 
-from .class_folders import files_below, is_image
+from .class_folders import by_suffix, files_below, is_image
 
 SUFFIX = '.png'
 """Of a label map; it has the name of its image otherwise."""
+CHANNELS = (2, 3, 4)
+"""Grey or colours, with transparency or without."""
 
 
 class MapFolder(NamedTuple):
@@ -61,6 +63,23 @@ def read_map_folders(images: str | Path, labels: str | Path) -> MapFolder:
     return MapFolder(pairs, others)
 
 
+def unread_images(folder: str | Path, suffix: str) -> str | None:
+    """What mmseg's data set leaves out of a folder of images without a word: those of another suffix.
+
+    Args:
+        folder: The folder.
+        suffix: The end of the names that it reads.
+    """
+    images = [name for name in files_below(folder) if is_image(name)]
+    others = Counter(os.path.splitext(name)[1] for name in images if not name.endswith(suffix))
+    if not others:
+        return None
+    return (
+        f'{folder}: {len(images) - others.total()} images are used, and not {", ".join(by_suffix(others))}, '
+        f"since img_suffix is {suffix!r}; type='inimg_mm.LabelMaps' reads all"
+    )
+
+
 def _hint(stem: str, known: set[str]) -> str:
     """What is there instead of a label map, if its name is near."""
     near = sorted(name for name in known if name.startswith(stem))
@@ -75,15 +94,15 @@ def why_no_label_map(shape: tuple[int, ...], image: tuple[int, int] | None) -> s
     """What is wrong with the shape of a loaded label map, or None.
 
     Args:
-        shape: (H, W), with further dimensions where it has channels.
+        shape: (H, W), or (H, W, C) where it has channels; volumes are not looked at.
         image: Height and width of its image; None where they are not known.
     """
-    if len(shape) > 2:
+    if len(shape) == 3 and shape[2] in CHANNELS:
         return (
             f'it has {shape[2]} channels, and one class index a pixel is wanted: save it as an image of one '
             'channel (grey or with a palette), without colours'
         )
-    if image is not None and tuple(shape) != tuple(image):
+    if len(shape) == 2 and image is not None and tuple(shape) != tuple(image):
         return (
             f'it is {shape[1]} wide and {shape[0]} high, and its image {image[1]} wide and {image[0]} high: '
             'resize it without interpolation (nearest)'

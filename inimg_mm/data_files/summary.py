@@ -213,6 +213,8 @@ def _unreadable(images: Iterable[tuple[str, Node]]) -> list[str]:
     for path, info in images:
         try:
             size = _read(path)
+        except Picture.DecompressionBombError:
+            continue  # large, and perhaps whole
         except Exception as error:  # broken files raise anything
             broken.append(f'{path} cannot be read: {str(error) or type(error).__name__}')
             continue

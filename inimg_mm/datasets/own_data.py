@@ -11,7 +11,7 @@ from inimg_mm.config_tree import Node, datasets_of, nodes
 from inimg_mm.data_files.image_files import SUFFIXES
 from inimg_mm.errors import UsageError
 
-from . import own_coco, own_keypoints, own_labels, own_pipelines
+from . import own_classes, own_coco, own_keypoints, own_pipelines
 from .own_coco import EVALUATORS, SPLITS
 
 Size = tuple[int, int]
@@ -106,7 +106,7 @@ def own_data(
     root = Path(data_root)
     if not root.is_dir():
         raise UsageError(f'data_root {data_root!r} is not a folder')
-    names = own_labels.names_of_classes(classes)
+    names = own_classes.names_of_classes(classes)
     defaults = DEFAULTS.get(str(host), DEFAULTS['coco'])
     files = {name: options[name] or default for name, default in defaults.items()}
     read = {'mmpretrain': _class_folders, 'mmseg': _label_maps, 'mmpose': _keypoints}.get(str(host), _coco)
@@ -172,7 +172,7 @@ def _coco(cfg: Node, root: Path, classes: Any, files: Mapping[str, str], options
     annotations, images = _splits(files, 'ann'), _splits(files, 'images')
     own_coco.check_folders(root, images)
     found = own_coco.read_files(cfg, root, annotations)
-    names, said = own_labels.coco_classes(classes, found, annotations)
+    names, said = own_classes.coco_classes(classes, found, annotations)
     metainfo = dict(classes=names)
     said += own_coco.point_data_sets(cfg, root, metainfo, annotations, images)
     return metainfo, said + own_coco.set_metrics(cfg, root / annotations['val'], None)
@@ -185,7 +185,7 @@ def _keypoints(
     annotations, images = _splits(files, 'ann'), _splits(files, 'images')
     own_coco.check_folders(root, images)
     found = own_coco.read_files(cfg, root, annotations)
-    category, names = own_labels.keypoint_category(classes, found, annotations)
+    category, names = own_classes.keypoint_category(classes, found, annotations)
     told = [options[name] for name in ('sigmas', 'flip_pairs', 'skeleton')]
     metainfo, said = own_keypoints.keypoint_metainfo(category, annotations['train'], *told)
     metainfo['classes'] = names
@@ -201,7 +201,7 @@ def _class_folders(
 ) -> Read:
     """Read a folder a class."""
     folders = _splits(files, 'images')
-    names, said = own_labels.class_folders(classes, root, folders)
+    names, said = own_classes.class_folders(classes, root, folders)
     metainfo = dict(classes=names)
     for key, split in SPLITS.items():
         for dataset in datasets_of(cfg[key]['dataset']) if cfg.get(key) else ():
@@ -222,7 +222,7 @@ def _label_maps(
 ) -> Read:
     """Read a label map an image."""
     images, labels = _splits(files, 'images'), _splits(files, 'labels')
-    said = own_labels.label_maps(classes, root, images, labels)
+    said = own_classes.label_maps(classes, root, images, labels)
     metainfo = dict(classes=classes)
     for key, split in SPLITS.items():
         if loader := cfg.get(key):
@@ -244,8 +244,11 @@ def _set_crop(cfg: Node, images: Path, size: Size | None, scale: Size | None) ->
     first = next((images / name for name in _images_of(images)), None)
     if crop is None or first is None:
         return []
-    with Image.open(first) as picture:
-        share = own_pipelines.padding_share(train, picture.size)
+    try:
+        with Image.open(first) as picture:
+            share = own_pipelines.padding_share(train, picture.size)
+    except (OSError, Image.DecompressionBombError):
+        return []  # the run says what is wrong with it
     if share <= MUCH:
         return []
     return [

@@ -9,8 +9,8 @@ from mmengine.hooks import CheckpointHook
 
 from inimg_mm.engine.hooks import CorruptDataHook, ExactResumeHook, SafeCheckpointHook
 from inimg_mm.errors import UsageError
-from inimg_mm.files import check_folder, check_output
 from inimg_mm.hosts import HOSTS
+from inimg_mm.output_files import check_folder, check_output
 
 PLAIN = ('CheckpointHook', 'mmengine.CheckpointHook', CheckpointHook)
 """How a config names mmengine's checkpoint hook."""

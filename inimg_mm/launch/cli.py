@@ -11,7 +11,7 @@ from typing import Any
 from mmengine.config import Config, DictAction
 
 from inimg_mm.errors import UsageError, raised_here
-from inimg_mm.files import told_apart
+from inimg_mm.output_files import told_apart
 
 from .configs import OWN_DATA_OPTIONS, load_config
 from .distributed import LAUNCHERS

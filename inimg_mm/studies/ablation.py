@@ -32,10 +32,10 @@ from rich.progress import (
 )
 
 from inimg_mm.errors import UsageError
-from inimg_mm.files import check_folder, json_text, write_text
 from inimg_mm.launch.cli import mistakes_in_one_line
 from inimg_mm.launch.configs import load_config
 from inimg_mm.launch.runs import evaluate, train
+from inimg_mm.output_files import check_folder, json_text, write_text
 
 from .ablation_grid import Cell, Grid
 from .demo_report import training_seconds

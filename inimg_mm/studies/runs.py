@@ -13,7 +13,7 @@ from typing import Any
 from mmengine.config import Config
 
 from inimg_mm.errors import UsageError
-from inimg_mm.files import told_apart
+from inimg_mm.output_files import told_apart
 
 from .demo_report import METRICS
 

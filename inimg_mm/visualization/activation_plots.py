@@ -10,8 +10,8 @@ from rich.progress import track
 
 from inimg_mm.data_files.image_files import UnreadableImage
 from inimg_mm.data_files.picture_names import picture_paths
-from inimg_mm.files import check_folder
 from inimg_mm.inference.images import find_images
+from inimg_mm.output_files import check_folder
 
 from .activation_maps import Maps, Viewed
 from .plots import new_figure, save

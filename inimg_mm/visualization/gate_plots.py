@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from inimg_mm.errors import UsageError
-from inimg_mm.files import check_folder, write_text
+from inimg_mm.output_files import check_folder, write_text
 
 from .gate_values import ALL, HIGH, LOW, Depth, Net, figures, over_all, stage_of
 from .plots import COLOURS, MARKERS, look, new_figure, save

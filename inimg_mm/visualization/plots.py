@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from inimg_mm.errors import UsageError
-from inimg_mm.files import replacing
+from inimg_mm.output_files import replacing
 
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#7F3C8D', '#4D4D4D')
 """Okabe's and Ito's, without yellow."""

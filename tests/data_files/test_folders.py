@@ -103,9 +103,26 @@ def test_label_maps(tmp_path):
         read_map_folders(tmp_path / 'empty', labels)
 
 
+def test_images_that_mmsegs_data_set_leaves_out(tmp_path, monkeypatch):
+    for name in ('a.jpg', 'b.png', 'city/c.JPG', '.hidden/d.png'):
+        draw(tmp_path / 'images' / name, (8, 6))
+    said = []
+    monkeypatch.setattr(checks, 'warn', said.append)
+    cfg = load_config(CONFIGS[QUICKEST], work_dir=tmp_path / 'w')
+    cfg.train_dataloader.dataset = dict(
+        type='BaseSegDataset', data_root=str(tmp_path), data_prefix=dict(img_path='images'), pipeline=[]
+    )
+    checks.check_annotations(cfg, ('train_dataloader',))
+    assert '1 images are used, and not 1 files with .png, 1 files with .JPG, since img_suffix' in said[0]
+    cfg.train_dataloader.dataset.type = 'inimg_mm.LabelMaps'
+    checks.check_annotations(cfg, ('train_dataloader',))
+    assert len(said) == 1
+
+
 def test_what_is_wrong_with_a_label_map():
     assert why_no_label_map((30, 40), (30, 40)) is None
     assert why_no_label_map((30, 40), None) is None
+    assert why_no_label_map((12, 30, 40), (12, 30)) is None  # a volume
     assert why_no_label_map((30, 40, 3), (30, 40)).startswith('it has 3 channels, and one class index')
     text = why_no_label_map((15, 20), (30, 40))
     assert text.startswith('it is 20 wide and 15 high, and its image 40 wide and 30 high')

@@ -87,3 +87,16 @@ def test_a_missing_image_is_named_before_the_start(name, data, tmp_path, monkeyp
         monkeypatch.setattr(checks, 'warn', said.append)
         checks.check_annotations(cfg, loaders, skip=1)
         assert "the first is 'train_2.jpg'" in said[0]
+
+
+def test_images_that_no_training_loads_need_not_be_there(data, tmp_path):
+    """As where only images with objects were fetched."""
+    content = json.loads((data / 'train.json').read_text())
+    content['images'].append(dict(id=9, file_name='empty.jpg', width=40, height=30))
+    (data / 'train.json').write_text(json.dumps(content))
+    cfg = load_config(CONFIGS[DETECTOR], work_dir=tmp_path / 'w', data_root=data)
+    cfg.train_dataloader.dataset.filter_cfg = dict(filter_empty_gt=True)
+    checks.check_annotations(cfg, ('train_dataloader',))
+    cfg.train_dataloader.dataset.filter_cfg = None
+    with pytest.raises(AnnotationError, match="1 of 4 images .* the first is 'empty.jpg'"):
+        checks.check_annotations(cfg, ('train_dataloader',))

@@ -29,8 +29,8 @@ def test_a_warm_start_is_tested(folder, monkeypatch, tmp_path):
     (model,) = tested
     image = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
-        for found, expected in zip(model.backbone.eval()(image), plain.eval()(image), strict=True):
-            assert torch.equal(found, expected)
+        (found,) = model.backbone.eval()(image)
+        assert torch.equal(found, plain.eval()(image)[-1])
 
 
 def test_a_file_that_is_not_there(folder, monkeypatch, capsys, tmp_path):

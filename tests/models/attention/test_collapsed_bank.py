@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 from torch.utils.flop_counter import FlopCounterMode
 
-from helpers.bank_processes import half_of_a_batch
+from helpers.processes import bank_of_half_a_batch
 from inimg_mm.models.attention import GroupingFilter, InnerImaging, cmpe_se, inner_imaging
 from inimg_mm.models.attention.collapsed_bank import condense
 
@@ -300,7 +300,7 @@ def test_shared_statistics_are_those_of_all_processes(tmp_path):
     image = torch.randn(5, 1, 6, 4, dtype=torch.float64)
     image[:2] = 3 * image[:2] + 5  # the processes' means lie apart
     torch.save((shared, image), tmp_path / 'inputs.pt')
-    torch.multiprocessing.spawn(half_of_a_batch, (str(tmp_path),), nprocs=2)
+    torch.multiprocessing.spawn(bank_of_half_a_batch, (str(tmp_path),), nprocs=2)
     first, second = (torch.load(tmp_path / f'{rank}.pt') for rank in (0, 1))
 
     banks = nn.SyncBatchNorm.convert_sync_batchnorm(shared)  # alone, torch's takes the batch as it is
