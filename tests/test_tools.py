@@ -55,7 +55,7 @@ def test_train_test_and_draw(folder, config, tmp_path):
     tested = [tmp_path / 'w' / config.name, tmp_path / 'w' / 'epoch_1.pth']
     pictures, metrics = tmp_path / 'new' / 'pictures', tmp_path / 'w' / 'metrics.json'
     run_tool('test.py', *tested, '--show-dir', pictures, '--out', metrics, cwd=folder)
-    assert any(path.suffix in ('.jpg', '.png') for path in pictures.iterdir())
+    assert any(path.suffix in ('.jpg', '.png') for path in pictures.rglob('*'))
     assert not any(path.name == 'vis_image' for path in tmp_path.rglob('*'))
     assert report.METRICS.keys() & json.loads(metrics.read_text()).keys()
 
