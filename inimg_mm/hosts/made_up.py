@@ -18,6 +18,8 @@ IMAGES = 3
 """Different images: neighbours, and a batch's first and second half, differ."""
 SIZE = (960, 400)
 """Width and height of the images: scaled as usual they are large, and less to compute than a photograph."""
+SMALL = 32
+"""Width and height of the images of data sets that give pixels instead of files: CIFAR's, SVHN's."""
 BOXES = np.array([[0.1, 0.2, 0.45, 0.8], [0.5, 0.1, 0.9, 0.6], [0.3, 0.3, 0.7, 0.9]])
 """Objects of each image, as shares of it: left, top, right, bottom."""
 
@@ -95,10 +97,14 @@ class Scene:
         """Of mmdet's re-identification: one person an image."""
         return dict(img_path=self.image, gt_label=np.array(number % self.classes, dtype=np.int64))
 
-    def classification(self, several: bool) -> Info:
-        """Of mmpretrain: a class, or a list of them."""
+    def classification(self, several: bool, loaded: bool = False) -> Info:
+        """Of mmpretrain: a class, or a list of them; and the pixels of a data set that gives these."""
         label = int(self.rng.integers(self.classes))
-        return dict(img_path=self.image, gt_label=[label] if several else label)
+        info: Info = dict(img_path=self.image, gt_label=[label] if several else label)
+        if loaded:
+            pixels = cv2.imread(self.image, cv2.IMREAD_UNCHANGED)
+            info['img'] = cv2.resize(pixels, (SMALL, SMALL), interpolation=cv2.INTER_AREA)
+        return info
 
     def segmentation(self, reduce_zero_label: bool) -> Info:
         """Of mmseg: a map of classes."""
@@ -216,7 +222,9 @@ def made_up(node: Node, host: str, scene: Callable[[int, int], Scene], classes: 
                     return drawn.hands(joints)
                 return drawn.poses(joints, options.get('data_mode') == 'bottomup')
             if host == 'mmpretrain':
-                return drawn.classification('MultiLabel' in own.__name__ or 'VOC' in own.__name__)
+                steps = [type_name(transform) for transform in nodes(node.get('pipeline'))]
+                loaded = not any(name.startswith('Load') for name in steps)
+                return drawn.classification('MultiLabel' in own.__name__ or 'VOC' in own.__name__, loaded)
             if host == 'mmseg':
                 return drawn.segmentation(shift)
             if 'triplet_sampler' in options:
