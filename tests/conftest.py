@@ -44,8 +44,9 @@ def randomise(net, seed=0):
     with torch.no_grad():
         for module in net.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                draw(module.weight, 0.8, 0.2)
-                draw(module.bias, 0, 0.2)
+                if module.affine:
+                    draw(module.weight, 0.8, 0.2)
+                    draw(module.bias, 0, 0.2)
                 draw(module.running_mean, 0, 0.2)
                 draw(module.running_var, 0, 0.3)
                 module.running_var.abs_().add_(0.7)

@@ -224,7 +224,7 @@ def test_native_names_stay_the_same_objects(native_states):
 ALL = set(LAYOUTS)
 PLACES = {
     'plain': ALL,
-    'v1d': ALL - {'torchvision', 'timm_legacy'},
+    'v1d': ALL - {'torchvision', 'timm_legacy', 'pytorchcv'},
     'se': ALL - {'torchvision', 'mmpose_scnet', 'scnet_authors'},
     'scnet': {'inimg_mm', 'scnet_authors', 'mmpose', 'mmpose_scnet'},
     'gate': {'inimg_mm'},

@@ -10,9 +10,13 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from . import pytorchcv
+
 StateDict = dict[str, Tensor]
-Rules = tuple[tuple[str, str], ...]
+Rules = pytorchcv.Rules
 """(pattern, replacement) pairs; the first pattern that matches a name is applied to it."""
+RulesOfNet = Callable[[set[str]], Rules]
+"""Rules that depend on the net, which the names in its state dict tell."""
 
 OURS = 'inimg_mm'
 
@@ -35,8 +39,8 @@ class Layout:
 
     name: str
     detect: Callable[[set[str]], bool] | None = None
-    to_native: Rules = ()
-    from_native: Rules = ()
+    to_native: Rules | RulesOfNet = ()
+    from_native: Rules | RulesOfNet = ()
     classifier: str = 'fc'
     pools_at_stride_1: bool = True
     lacks: tuple[str, ...] = ()
@@ -74,6 +78,7 @@ LEGACY_SE = _both_ways(
 LEGACY_STEM = _both_ways('', (('layer0.conv1', 'conv1'), ('layer0.bn1', 'bn1')))
 
 GATE, SE, SC, DEEP = r'\.gate\.', r'\.se_layer\.', rf'^{BLOCK}scconv\.', r'^conv1\.0\.'
+AVG_DOWN, PREACT, INPUT_NORM = r'\.downsample\.2\.', r'^norm\.', r'^input_norm\.'
 
 
 def _is_mmpose_scnet(names: set[str]) -> bool:
@@ -92,18 +97,20 @@ LAYOUTS: dict[str, Layout] = {
     layout.name: layout
     for layout in (
         Layout('timm_legacy', _any_match(r'\.se_module\.|^layer0\.conv1\.'),
-               *_add(LEGACY_SE, LEGACY_STEM), 'last_linear', lacks=(GATE, SC, DEEP),
+               *_add(LEGACY_SE, LEGACY_STEM), 'last_linear', lacks=(GATE, SC, DEEP, PREACT),
                note="its nets need stem_ceil_mode=True, and those that are no ResNeXts style='caffe'; "
                     'its 18 and 34 have one more ReLU, before the gate, and cannot be had'),
-        Layout('timm', _any_match(r'\.se\.fc\d\.'), *TIMM_SE, lacks=(GATE, SC)),
+        Layout('timm', _any_match(r'\.se\.fc\d\.'), *TIMM_SE, lacks=(GATE, SC, PREACT)),
         Layout('mmpose_scnet', _is_mmpose_scnet, *_add(MMPOSE_SCNET, MODULE_STEM), pools_at_stride_1=False,
-               lacks=(GATE, SE), note="mmpose's SCNet ignores dilations and has no avd"),
+               lacks=(GATE, SE, PREACT), note="mmpose's SCNet ignores dilations and has no avd"),
         Layout('mmpretrain', _is_mmpretrain, *MODULE_STEM, 'head.fc', pools_at_stride_1=False,
-               lacks=(GATE, SC)),
-        Layout('mmdet', _any_match(r'^stem\.0\.weight'), *PLAIN_STEM, lacks=(GATE, SC)),
-        Layout('mmpose', None, *MODULE_STEM, pools_at_stride_1=False, lacks=(GATE,)),
-        Layout('torchvision', lacks=(GATE, SE, SC, DEEP)),
-        Layout('scnet_authors', lacks=(GATE, SE)),
+               lacks=(GATE, SC, PREACT)),
+        Layout('mmdet', _any_match(r'^stem\.0\.weight'), *PLAIN_STEM, lacks=(GATE, SC, PREACT)),
+        Layout('pytorchcv', pytorchcv.is_pytorchcv, pytorchcv.to_native, pytorchcv.from_native, 'output',
+               lacks=(GATE, SC, DEEP, AVG_DOWN, INPUT_NORM)),
+        Layout('mmpose', None, *MODULE_STEM, pools_at_stride_1=False, lacks=(GATE, PREACT)),
+        Layout('torchvision', lacks=(GATE, SE, SC, DEEP, PREACT)),
+        Layout('scnet_authors', lacks=(GATE, SE, PREACT)),
         Layout(OURS),
     )
 }  # fmt: skip
@@ -158,7 +165,7 @@ def to_native(state: StateDict, source: str = 'auto') -> StateDict:
         (rf'^(layer[{moved}]\.0\.downsample\.){index}\.', rf'\g<1>{index + 1}.') for index in (0, 1) if moved
     )
     classifier: Rules = tuple((rf'^{re.escape(name)}\.', 'fc.') for name in CLASSIFIERS)
-    rules = layout.to_native + pools + classifier
+    rules = _rules(layout.to_native, state) + pools + classifier
     return {_rename(name, rules): value for name, value in state.items()}
 
 
@@ -181,9 +188,9 @@ def from_native(state: StateDict, target: str) -> StateDict:
                 raise ValueError(
                     f'{target} has no place for {name}; layouts that have: {_with_place_for(state)}'
                 )
-    rules = layout.from_native
+    rules = _rules(layout.from_native, state)
     if not _any_match(DEEP)(set(state)):
-        rules = tuple(rule for rule in rules if 'stem.' not in rule[1])
+        rules = tuple(rule for rule in rules if 'stem.' not in str(rule[1]))
     if not layout.pools_at_stride_1:
         pooled = any(name.startswith('layer1.0.downsample.2.') for name in state)
         rules += tuple(
@@ -191,6 +198,10 @@ def from_native(state: StateDict, target: str) -> StateDict:
         )
     rules += ((r'^fc\.', f'{layout.classifier}.'),)
     return {_rename(name, rules): value for name, value in state.items()}
+
+
+def _rules(rules: Rules | RulesOfNet, state: StateDict) -> Rules:
+    return rules(set(state)) if callable(rules) else rules
 
 
 def _with_place_for(state: StateDict) -> list[str]:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from conftest import image, randomise, tiny
+from mmengine.config import ConfigDict
 from mmengine.registry import DefaultScope
 from torch import nn
 
@@ -72,14 +73,14 @@ def test_mmseg_hands_pretrained_on(tmp_path):
         loss_decode=dict(type='CrossEntropyLoss'),
     )
     model = dict(
-        type='EncoderDecoder',
+        type='mmseg.EncoderDecoder',
         pretrained=str(tmp_path / 'seresnet.pth'),
         backbone=dict(zoo.get('seresnet18').config, base_channels=16, stem_channels=16),
         decode_head=head,
         test_cfg=dict(mode='whole'),
     )
     with DefaultScope.overwrite_default_scope('mmseg'):
-        net = MODELS.build(dict(model, type='mmseg.EncoderDecoder'))
+        net = MODELS.build(ConfigDict(model))
     net.init_weights()
     assert torch.equal(net.backbone.layer4[1].conv2.weight, source.layer4[1].conv2.weight)
 

@@ -65,7 +65,7 @@ class Attention:
             )
         self.takes_planes = 'planes' in accepted
         if 'norm_cfg' in choices and self.options.get('norm_cfg') is None:
-            self.options['norm_cfg'] = _gate_norm(norm_cfg)
+            self.options['norm_cfg'] = batch_norm_like(norm_cfg)
 
     def build(self, stage: int, channels: int, planes: int) -> Gate | None:
         """Build the gate of one block.
@@ -91,7 +91,17 @@ class Attention:
         return gate
 
 
-def _gate_norm(norm_cfg: dict[str, Any] | None) -> dict[str, Any]:
+def with_fold(spec: dict[str, Any] | None, fold: dict[str, Any]) -> dict[str, Any] | None:
+    """The spec with ``fold``, where its gates look at a folded image and it does not say how to fold."""
+    if not isinstance(spec, Mapping):
+        return spec
+    folded = dict(CMPESE=spec.get('view') == 'folded_3x3' and spec.get('fold') is None,
+                  InnerImaging='fold' not in spec)  # fmt: skip
+    return {**spec, 'fold': fold} if folded.get(str(spec.get('type'))) else spec
+
+
+def batch_norm_like(norm_cfg: dict[str, Any] | None) -> dict[str, Any]:
+    """A batch norm's config: synchronised where that of the backbone is."""
     if norm_cfg is not None and 'SyncB' in type_name(norm_cfg):  # SyncBN, MMSyncBN, torch's SyncBatchNorm
         return dict(type=norm_cfg['type'])
     return dict(type='BN')

@@ -1,14 +1,19 @@
 """Backbones for the OpenMMLab hosts."""
 
 from .base import Backbone
+from .preact_resnet import PreActResNet
+from .pyramidnet import PyramidNet
 from .resnet import CMPESEResNet, InnerImagingResNet, ResNet, SEResNet, SEResNeXt
 from .scconv import SCConv, SCConv2d
 from .scnet import SCBottleneck, SCNet
+from .wide_resnet import WideResNet
 
 __all__ = [
     'Backbone',
     'CMPESEResNet',
     'InnerImagingResNet',
+    'PreActResNet',
+    'PyramidNet',
     'ResNet',
     'SCBottleneck',
     'SCConv',
@@ -16,4 +21,5 @@ __all__ = [
     'SCNet',
     'SEResNeXt',
     'SEResNet',
+    'WideResNet',
 ]

@@ -78,6 +78,10 @@ class Backbone(BaseModule):
     def stem_modules(self) -> list[nn.Module]:
         """The stem's modules with parameters, for freezing."""
 
+    def stage_modules(self, stage: int) -> list[nn.Module]:
+        """The modules of a stage, for freezing; none where it is not built."""
+        return [getattr(self, name) for name in self.stage_names[stage : stage + 1]]
+
     @property
     def depth_to_build(self) -> int:
         """How many stages ``out_indices`` reads."""
@@ -136,7 +140,8 @@ class Backbone(BaseModule):
 
     def _freeze(self) -> None:
         frozen: list[nn.Module] = self.stem_modules() if self.frozen_stages >= 0 else []
-        frozen += [getattr(self, name) for name in self.stage_names[: max(self.frozen_stages, 0)]]
+        for stage in range(self.frozen_stages):
+            frozen += self.stage_modules(stage)
         for module in frozen:
             module.eval()
             module.requires_grad_(False)

@@ -1,6 +1,7 @@
 """Residual blocks: one template, with the gate built just before the add."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -93,10 +94,7 @@ def basic_convolutions(in_channels: int, planes: int, options: BlockOptions) -> 
     for name, plain in (('groups', 1), ('base_width', PLAIN_WIDTH), ('dcn', None)):
         value = getattr(options, name)
         if value != plain:
-            raise ValueError(
-                f'{name}={value!r} needs bottleneck blocks (depth 50 and more); '
-                f'a basic block takes {name}={plain}'
-            )
+            raise ValueError(f'{name}={value!r} needs bottleneck blocks; a basic block takes {name}={plain}')
     first = options.conv3x3(in_channels, planes, options.stride)
     return [first, replace(options, dilation=1).conv3x3(planes, planes)]
 
@@ -166,12 +164,16 @@ class ResidualBlock(BaseModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C_in, H, W) to (N, C_out, H / stride, W / stride)."""
-        if self.with_cp and self.training and torch.is_grad_enabled():
-            return checkpointed(self, self._forward, x)
-        return self._forward(x)
+        return self.run(lambda x: self.join(*self.paths(x)), x)
 
-    def _forward(self, x: Tensor) -> Tensor:
-        shortcut, residual = self.paths(x)
+    def run(self, function: Callable[[Tensor], Any], x: Tensor) -> Any:
+        """``function(x)``, recomputed in the backward pass where ``with_cp`` asks for it."""
+        if self.with_cp and self.training and torch.is_grad_enabled():
+            return checkpointed(self, function, x)
+        return function(x)
+
+    def join(self, shortcut: Tensor, residual: Tensor) -> Tensor:
+        """The output of the block from its two paths, each (N, C, H, W)."""
         gate, rectified = self.gate_module, type(self).activate is ResidualBlock.activate
         if rectified and is_gated_in_one(shortcut, residual, gate, self.drop_path, self.relu):
             return gated_in_one(shortcut, residual, gate, self.drop_path)
@@ -211,7 +213,7 @@ class ConvNormBlock(ResidualBlock):
 
     def __init__(self, in_channels: int, planes: int, options: BlockOptions, **paths: Any) -> None:
         super().__init__(options, **paths)
-        convs = self.convolutions(in_channels, planes, options)
+        convs: list[Any] = self.convolutions(in_channels, planes, options)
         for number, conv in enumerate(convs, start=1):
             self.add_module(f'conv{number}', conv)
             setattr(self, f'norm{number}_name', self.add_norm(options.norm_cfg, conv.out_channels, number))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -26,7 +27,7 @@ def frozen_statistics(module: nn.Module) -> Iterator[None]:
             norm._buffers = buffers
 
 
-def checkpointed(module: nn.Module, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+def checkpointed(module: nn.Module, function: Callable[[Tensor], Any], x: Tensor) -> Any:
     """``function(x)``, recomputed in the backward pass instead of kept.
 
     The recomputation sees the same random numbers and does not update the running
@@ -34,7 +35,7 @@ def checkpointed(module: nn.Module, function: Callable[[Tensor], Tensor], x: Ten
     the compiler takes updates of buffers out of what it recomputes.
 
     Args:
-        module: The module whose forward pass ``function`` is.
+        module: The module that computes ``function``.
         function: Called twice, in the forward and in the backward pass.
         x: (N, C, H, W).
     """

@@ -79,6 +79,7 @@ class ResNet(Backbone):
         101: (Bottleneck, (3, 4, 23, 3)),
         152: (Bottleneck, (3, 8, 36, 3)),
     }
+    stage_type: ClassVar[type[Sequential]] = Sequential
     default_width: ClassVar[int] = 64
     default_attention: ClassVar[dict[str, Any] | None] = None
 
@@ -120,6 +121,7 @@ class ResNet(Backbone):
         for name in unknown:
             raise unknown_argument(type(self), name)
         block, depths = self.architecture(depth)
+        self.block_type, self.depths = block, depths
         if num_stages not in range(1, len(depths) + 1):
             raise ValueError(f'num_stages must be from 1 to {len(depths)}, got {num_stages!r}')
         if style not in ('pytorch', 'caffe'):
@@ -174,7 +176,8 @@ class ResNet(Backbone):
                 blocks.append(block(in_channels, planes, options, downsample=shortcut, gate=gate, **own))
                 number += 1
             total_stride *= strides[stage]
-            self.add_stage(Sequential(*blocks), channels, total_stride)
+            self.add_stage(self.stage_type(*blocks), channels, total_stride)
+        self.add_ending(channels, net)
         self._freeze()
 
     @classmethod
@@ -192,18 +195,16 @@ class ResNet(Backbone):
             )
         return given.pop() if given else cls.default_width
 
-    @classmethod
-    def architecture(cls, depth: int) -> tuple[Any, tuple[int, ...]]:
+    def architecture(self, depth: int) -> tuple[Any, tuple[int, ...]]:
         """Block and number of blocks in each stage.
 
         Raises:
             ValueError: If there is no such depth; all are named.
         """
-        if depth not in list(cls.arch_settings):
-            raise ValueError(
-                f'{cls.__name__} has no depth {depth!r}; choose from {sorted(cls.arch_settings)}'
-            )
-        return cls.arch_settings[depth]
+        choices = list(self.arch_settings)
+        if depth not in choices:
+            raise ValueError(f'{type(self).__name__} has no depth {depth!r}; choose from {choices}')
+        return self.arch_settings[depth]
 
     def add_stem(
         self, in_channels: int, channels: int, options: BlockOptions, deep: bool, ceil_mode: bool
@@ -225,6 +226,9 @@ class ResNet(Backbone):
         conv_cfg, norm_cfg = options.conv_cfg, options.norm_cfg
         return projection(in_channels, channels, options.stride, self.avg_down, conv_cfg, norm_cfg)
 
+    def add_ending(self, channels: int, options: BlockOptions) -> None:
+        """Add what follows the last stage that is built, of ``channels``: nothing here."""
+
     def block_options(self, stage: int, index: int) -> dict[str, Any]:
         """Further arguments that a family gives to block ``index`` of ``stage``, both from 0."""
         return {}
@@ -237,13 +241,12 @@ class ResNet(Backbone):
         """See :meth:`.Backbone.stem_modules`."""
         return [self.conv1, getattr(self, self.norm1_name)]
 
-    @classmethod
-    def attention_spec(cls, attention: dict[str, Any] | None) -> dict[str, Any] | None:
+    def attention_spec(self, attention: dict[str, Any] | None) -> dict[str, Any] | None:
         """The family's own gates where ``attention`` names no others."""
-        if cls.default_attention is None:
+        if self.default_attention is None:
             return attention
         if attention is None or (isinstance(attention, Mapping) and 'type' not in attention):
-            return {**cls.default_attention, **(attention or {})}
+            return {**self.default_attention, **(attention or {})}
         return attention
 
 

@@ -1,9 +1,9 @@
-"""What differs from stage to stage, and within one: dilations, and where deformable convolutions are."""
+"""What stages consist of: how many blocks, which dilations, where deformable convolutions are."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from inimg_mm.models.checks import one_flag_each, one_size_each
+from inimg_mm.models.checks import is_integer, one_flag_each, one_size_each
 
 
 def block_dilations(
@@ -28,3 +28,28 @@ def stage_dcn(
             f'dcn={dcn!r} is used in no stage; set stage_with_dcn, e.g. (False, True, True, True)'
         )
     return tuple(dcn if flag else None for flag in flags)
+
+
+def three_equal_stages(
+    family: str, depth: int, rules: dict[str, tuple[int, int]], otherwise: str = ''
+) -> tuple[str, tuple[int, ...]]:
+    """Kind of block, and number of blocks in each of a CIFAR net's three stages.
+
+    Args:
+        family: The net's name.
+        depth: Its layers with weights on the longest way.
+        rules: For each kind of block, the first choice first: the layers outside of the blocks, and those of
+            three blocks.
+        otherwise: What else the error says.
+
+    Raises:
+        ValueError: If no rule gives that depth; the nearest that they give are named.
+    """
+    choices = []
+    for kind, (outside, three) in rules.items():
+        blocks, rest = divmod(depth - outside, three) if is_integer(depth) else (1, -1)
+        if rest == 0 and blocks > 0:
+            return kind, (blocks,) * 3
+        lower = outside + three * max(blocks, 1)
+        choices.append(f'{lower} or {lower + three} with {kind} (depth - {outside} is a multiple of {three})')
+    raise ValueError(f'{family} has no depth {depth!r}; near it are {", ".join(choices)}{otherwise}')
