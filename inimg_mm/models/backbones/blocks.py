@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from inimg_mm.models.attention import Gate, recalibrated_add
 from inimg_mm.models.checks import layer_config
+from inimg_mm.models.fused import Fused, can_fuse, norm_act, opened, tail, tail_fuses
 
 from .recomputing import checkpointed
 from .tails import gated_in_one, is_gated_in_one, sum_in_place
@@ -38,6 +39,7 @@ class BlockOptions:
         zero_init_residual: Start the block as an identity.
         with_cp: Recompute the block in the backward pass to save memory.
         drop_path_rate: Probability of dropping the residual of a sample.
+        fused: Whether fused operations stand for its formulas, see :mod:`inimg_mm.models.fused.switch`.
     """
 
     stride: int = 1
@@ -51,6 +53,7 @@ class BlockOptions:
     zero_init_residual: bool = True
     with_cp: bool = False
     drop_path_rate: float = 0.0
+    fused: Fused = 'auto'
 
     def conv1x1(self, in_channels: int, channels: int, stride: int = 1) -> nn.Module:
         """A 1x1 convolution without bias."""
@@ -138,6 +141,7 @@ class ResidualBlock(BaseModule):
         rate = options.drop_path_rate
         self.drop_path = DropPath(rate) if rate > 0 else nn.Identity()
         self.with_cp = options.with_cp
+        self.fused = options.fused
 
     @property
     def gate_module(self) -> Gate | None:
@@ -164,7 +168,25 @@ class ResidualBlock(BaseModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C_in, H, W) to (N, C_out, H / stride, W / stride)."""
-        return self.run(lambda x: self.join(*self.paths(x)), x)
+        return self.run(self.output, x)
+
+    def before_norm(self, x: Tensor) -> Tensor | None:
+        """The branch without its last norm, where the block ends in that, the add and a ReLU; otherwise None.
+
+        A subclass that changes :meth:`branch` changes this, too.
+        """
+        return None
+
+    def output(self, x: Tensor) -> Tensor:
+        """The block's output, not recomputed; its end is fused where that gives the same numbers."""
+        y = self.before_norm(x) if can_fuse(self.fused, x) else None
+        if y is None:
+            return self.join(*self.paths(x))
+        shortcut, norm = opened(self.downsample, x)
+        parts = self.last_affine, self.gate_module, self.drop_path
+        if tail_fuses(y, shortcut, *parts, self.relu, self.fused):
+            return tail(y, shortcut, *parts, norm, self.fused)
+        return self.join(shortcut if norm is None else norm(shortcut), self.last_affine(y))
 
     def run(self, function: Callable[[Tensor], Any], x: Tensor) -> Any:
         """``function(x)``, recomputed in the backward pass where ``with_cp`` asks for it."""
@@ -240,9 +262,14 @@ class ConvNormBlock(ResidualBlock):
 
     def branch(self, x: Tensor) -> Tensor:
         """See :meth:`ResidualBlock.branch`."""
+        return self.last_affine(self.before_norm(x))
+
+    def before_norm(self, x: Tensor) -> Tensor:
+        """See :meth:`ResidualBlock.before_norm`."""
         for number in range(1, self.depth):
-            x = self.relu(self.norm(number)(getattr(self, f'conv{number}')(x)))
-        return self.last_affine(getattr(self, f'conv{self.depth}')(x))
+            y = getattr(self, f'conv{number}')(x)
+            x = norm_act(y, self.norm(number), self.relu, self.fused)
+        return getattr(self, f'conv{self.depth}')(x)
 
 
 class BasicBlock(ConvNormBlock):

@@ -6,6 +6,7 @@ from mmcv.cnn import build_norm_layer
 from mmengine.model import Sequential
 from torch import Tensor, nn
 
+from inimg_mm.models.fused import norm_act
 from inimg_mm.registry import MODELS
 
 from .blocks import BlockOptions, ResidualBlock, branch_width
@@ -88,10 +89,14 @@ class SCBottleneck(ResidualBlock):
 
     def branch(self, x: Tensor) -> Tensor:
         """See :meth:`.ResidualBlock.branch`."""
+        return self.last_affine(self.before_norm(x))
+
+    def before_norm(self, x: Tensor) -> Tensor:
+        """See :meth:`.ResidualBlock.before_norm`."""
         a, b = two_projections(x, self.conv1_a, self.conv1_b)
-        a = self.k1(self.relu(self.norm('1_a')(a)))
-        b = self.scconv(self.relu(self.norm('1_b')(b)))
-        return self.last_affine(self.conv3(rectified_together(a, b, self.relu, self.avd_layer)))
+        a = self.k1(norm_act(a, self.norm('1_a'), self.relu, self.fused))
+        b = self.scconv(norm_act(b, self.norm('1_b'), self.relu, self.fused))
+        return self.conv3(rectified_together(a, b, self.relu, self.avd_layer))
 
 
 @MODELS.register_module()

@@ -1,0 +1,12 @@
+"""Fused operations: what replaces a block's plain formulas on a GPU, with the same numbers.
+
+The plain formulas stay with the blocks: they are the reference, and what runs everywhere else. Triton is
+imported with the first map that is fused.
+"""
+
+from .norm_act import norm_act
+from .opening import opened
+from .switch import ENVIRONMENT, Fused, can_fuse, checked_switch
+from .tail import tail, tail_fuses
+
+__all__ = ['ENVIRONMENT', 'Fused', 'can_fuse', 'checked_switch', 'norm_act', 'opened', 'tail', 'tail_fuses']

@@ -1,0 +1,35 @@
+"""What the functions of a tail hand on to each other: the constants of its one or two norms."""
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from .norms import NormCall
+
+if TYPE_CHECKING:
+    from .passes import Affine
+
+
+class State:
+    """What the two functions of a tail share: the norms' calls, and their constants once they are known."""
+
+    def __init__(self, call: NormCall, call2: NormCall | None, per_sample: bool) -> None:
+        self.call, self.call2, self.per_sample = call, call2, per_sample
+        self.constants: list[Tensor | None] = []
+        self.g: Tensor | None = None
+
+
+def constants_of(norm: 'Affine', norm2: 'Affine | None') -> list[Tensor | None]:
+    """Nine tensors: five of a norm, and a second one's without its ``share``, which is the first one's."""
+    return [*norm[:5], *((None,) * 4 if norm2 is None else norm2[:4])]
+
+
+def affines_of(constants: list[Tensor | None], state: State) -> tuple['Affine', 'Affine | None']:
+    """The norms of :func:`constants_of`, as the kernels read them."""
+    from . import passes
+
+    call, call2 = state.call, state.call2
+    norm = passes.Affine(*constants[:5], call.eps, call.running)
+    if call2 is None:
+        return norm, None
+    return norm, passes.Affine(*constants[5:], constants[4], call2.eps, call2.running)
