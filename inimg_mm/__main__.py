@@ -50,8 +50,8 @@ def _configs(pattern: str | None, copy: list[str] | None, force: bool) -> None:
         return
     entry = catalogue.get(copy[0])
 
-    from inimg_mm.engine.cli import mistakes_in_one_line
-    from inimg_mm.engine.copying import copy_config, next_steps
+    from inimg_mm.catalogue.copying import copy_config, next_steps
+    from inimg_mm.launch.cli import mistakes_in_one_line
 
     with mistakes_in_one_line():
         path = copy_config(entry, Path(copy[1]) if len(copy) > 1 else Path(), force)

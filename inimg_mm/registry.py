@@ -6,16 +6,17 @@ their ``locations`` on the first look-up. Nothing is ever registered in a host's
 registry: mmdet has a detector and mmpose a backbone called ``SCNet``.
 """
 
-from collections.abc import Mapping
+import copy
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.registry import FUNCTIONS as ROOT_FUNCTIONS
 from mmengine.registry import HOOKS as ROOT_HOOKS
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as ROOT_OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.registry import STRATEGIES as ROOT_STRATEGIES
 from mmengine.registry import WEIGHT_INITIALIZERS as ROOT_WEIGHT_INITIALIZERS
-from mmengine.registry import Registry
+from mmengine.registry import DefaultScope, Registry
 
 __all__ = [
     'FUNCTIONS',
@@ -24,7 +25,7 @@ __all__ = [
     'OPTIM_WRAPPER_CONSTRUCTORS',
     'STRATEGIES',
     'WEIGHT_INITIALIZERS',
-    'type_name',
+    'build_model',
 ]
 
 MODELS = Registry('model', parent=ROOT_MODELS, scope='inimg_mm', locations=['inimg_mm.models'])
@@ -49,12 +50,10 @@ STRATEGIES = Registry(
 )
 
 
-def type_name(node: Mapping[str, Any], default: str = '') -> str:
-    """What a config builds: 'SCNet' for 'inimg_mm.SCNet' and for the class, as pure Python configs have it.
-
-    Args:
-        node: A config with a ``type``.
-        default: The name where it has none.
-    """
-    kind = node.get('type', default)
-    return getattr(kind, '__name__', str(kind)).rpartition('.')[2]
+def build_model(cfg: Config) -> Any:
+    """Build the model as a runner of the config's host does; it is not initialised yet."""
+    settings = copy.deepcopy(cfg.model)
+    if cfg.get('data_preprocessor'):
+        settings.setdefault('data_preprocessor', cfg.data_preprocessor)
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        return ROOT_MODELS.build(settings)

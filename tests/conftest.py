@@ -7,60 +7,19 @@ import numpy as np
 import pytest
 import torch
 from mmengine.registry import DefaultScope
-from torch import nn
 
-from inimg_mm import zoo
+from helpers.tooling import use_cpu
 
 PRINT_ARGUMENTS = '#!/bin/sh\nfor word; do printf "%s\\n" "$word"; done\n'
 
-pytest.register_assert_rewrite('tooling', 'small_training')
+pytest.register_assert_rewrite('helpers')
 torch.set_num_threads(1)
-
-DEEP = [name for name, model in zoo.MODELS.items() if model.config.get('depth', 0) > 50]
-ALL_MODELS = [pytest.param(name, marks=pytest.mark.slow if name in DEEP else ()) for name in zoo.MODELS]
-"""Every model of the zoo, to parametrise a test with."""
 
 
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
     np.random.seed(0)
-
-
-def tiny(name, **overrides):
-    """Build a zoo model as narrow as its groups let it be."""
-    channels = max(16, 64 // zoo.get(name).config.get('base_width', 64))
-    return zoo.build(name, **{'base_channels': channels, 'stem_channels': 16, **overrides})
-
-
-def randomise(net, seed=0):
-    """Fill every parameter and batch-norm statistic, so that maps stay near one in depth; return the net."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def draw(tensor, mean, deviation):
-        noise = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
-        tensor.copy_(mean + deviation * noise)
-
-    with torch.no_grad():
-        for module in net.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                if module.affine:
-                    draw(module.weight, 0.8, 0.2)
-                    draw(module.bias, 0, 0.2)
-                draw(module.running_mean, 0, 0.2)
-                draw(module.running_var, 0, 0.3)
-                module.running_var.abs_().add_(0.7)
-            else:
-                for name, parameter in module.named_parameters(recurse=False):
-                    fan_in = parameter[0].numel()
-                    draw(parameter, 0, (1 / fan_in) ** 0.5 if name == 'weight' else 0.2)
-    return net
-
-
-def image(*size, batch=2, **options):
-    """Random images of height and width ``size``."""
-    generator = torch.Generator().manual_seed(1)
-    return torch.randn(batch, 3, *size, generator=generator).to(**options)
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +29,12 @@ def default_scope():
     yield
     DefaultScope._instance_dict.clear()
     DefaultScope._instance_dict.update(before)
+
+
+@pytest.fixture
+def on_cpu(monkeypatch):
+    """Have a test and the processes that it starts use the CPU, on a machine with a GPU too."""
+    use_cpu(monkeypatch)
 
 
 @pytest.fixture(scope='session')
@@ -159,8 +124,8 @@ def segmentation(tmp_path):
 @pytest.fixture(scope='session')
 def untrained(tmp_path_factory):
     """Checkpoints of the demo configs' models as they are built, by config."""
-    from inimg_mm import engine
-    from inimg_mm.engine.building import build_model
+    from inimg_mm import launch
+    from inimg_mm.registry import build_model
 
     folder, made = tmp_path_factory.mktemp('untrained'), {}
 
@@ -168,7 +133,7 @@ def untrained(tmp_path_factory):
         path = folder / f'{Path(config).stem}-{len(made)}.pth'
         if config not in made:
             torch.manual_seed(0)
-            torch.save({'state_dict': build_model(engine.load_config(config)).state_dict()}, path)
+            torch.save({'state_dict': build_model(launch.load_config(config)).state_dict()}, path)
             made[config] = path
         return made[config]
 
@@ -190,7 +155,7 @@ def photo(tmp_path):
 @pytest.fixture
 def infer_tool(monkeypatch, tmp_path):
     """Run tools/infer.py in this process, with results in out/; returns the exit status."""
-    from tooling import call_tool
+    from helpers.tooling import call_tool
 
     def run(*arguments):
         with pytest.raises(SystemExit) as stop:

@@ -82,28 +82,72 @@ def test_contracts_hold(package_copy):
     assert '0 broken' in result.stdout
 
 
-@pytest.mark.parametrize(
-    ('module', 'line', 'named'),
-    [
-        ('models.backbones.resnet', 'import mmdet', 'mmdet'),
-        ('models.backbones.resnet', 'def f():\n    from mmpose import apis', 'mmpose'),
-        ('models.backbones.resnet', 'from inimg_mm.models import heads', 'inimg_mm.models.heads'),
-        ('models.backbones.stems', 'from mmcv.ops import nms', 'mmcv.ops'),
-        ('models.attention.base', 'from inimg_mm import zoo', 'inimg_mm.zoo'),
-        (
-            'models.backbones.blocks',
-            'from inimg_mm.models.backbones import resnet',
-            'inimg_mm.models.backbones.resnet',
-        ),
-        ('registry', 'from inimg_mm.models.attention import base', 'inimg_mm.models.attention.base'),
-    ],
-)
-def test_contracts_break(package_copy, module, line, named):
-    path = package_copy / 'inimg_mm' / (module.replace('.', '/') + '.py')
-    path.write_text(f'{path.read_text()}\n\n{line}\n')
+BREAKS = [
+    # a floor of the house each, from the ground
+    ('errors', 'from inimg_mm import config_tree', 'inimg_mm.config_tree'),
+    ('config_tree', 'from inimg_mm import drawing', 'inimg_mm.drawing'),
+    ('drawing', 'from inimg_mm import host_facts', 'inimg_mm.host_facts'),
+    ('host_facts', 'from inimg_mm import files', 'inimg_mm.files'),
+    ('files', 'from inimg_mm.data_files import checks', 'inimg_mm.data_files.checks'),
+    ('registry', 'from inimg_mm.models.attention import base', 'inimg_mm.models.attention.base'),
+    ('data_files.image_files', 'from inimg_mm.models import checks', 'inimg_mm.models.checks'),
+    ('models.attention.base', 'from inimg_mm import zoo', 'inimg_mm.zoo'),
+    ('zoo.models', 'from inimg_mm.datasets import own_data', 'inimg_mm.datasets'),
+    ('predictions.forms', 'from inimg_mm.checkpoints import reading', 'inimg_mm.checkpoints.reading'),
+    ('checkpoints.reading', 'from inimg_mm import hosts', 'inimg_mm.hosts'),
+    ('hosts.mmdet', 'from inimg_mm.checking import channels', 'inimg_mm.checking.channels'),
+    ('engine.layer_decay', 'from inimg_mm.launch import cli', 'inimg_mm.launch.cli'),
+    ('checking.channels', 'from inimg_mm.inference import images', 'inimg_mm.inference.images'),
+    ('launch.cli', 'from inimg_mm import studies', 'inimg_mm.studies'),
+    ('studies.gate_gains', 'from inimg_mm import visualization', 'inimg_mm.visualization'),
+    ('visualization.contact_sheet', 'from inimg_mm import __main__', 'inimg_mm.__main__'),
+    # within the models
+    ('models.backbones.resnet', 'from inimg_mm.models import heads', 'inimg_mm.models.heads'),
+    (
+        'models.backbones.blocks',
+        'from inimg_mm.models.backbones import resnet',
+        'inimg_mm.models.backbones.resnet',
+    ),
+    ('models.backbones.base', 'import mmdet', 'mmdet'),
+    ('models.backbones.scnet', 'def f():\n    from mmpose import apis', 'mmpose'),
+    ('models.backbones.stems', 'from mmcv.ops import nms', 'mmcv.ops'),
+]
+"""An import that each contract forbids: in this module, as this line, and what it imports."""
+
+
+def test_contracts_break(package_copy):
+    for module, line, _ in BREAKS:
+        path = package_copy / 'inimg_mm' / (module.replace('.', '/') + '.py')
+        path.write_text(f'{path.read_text()}\n\n{line}\n')
     result = lint_imports(package_copy)
     assert result.returncode == 1
-    assert f'inimg_mm.{module} -> {named}' in result.stdout
+    assert '0 kept' in result.stdout
+    for module, _, imported in BREAKS:
+        assert f'inimg_mm.{module} -> {imported}' in result.stdout
+
+
+def test_a_room_that_no_floor_has_is_found(package_copy):
+    (package_copy / 'inimg_mm' / 'attic.py').write_text('"""Nowhere."""\n')
+    result = lint_imports(package_copy)
+    assert result.returncode == 1
+    assert 'attic' in result.stdout
+
+
+@pytest.mark.parametrize(
+    'name', ['ExactResumeHook', 'SafeCheckpointHook', 'CorruptDataHook', 'SavePredictionsHook']
+)
+def test_a_hook_in_a_config_brings_no_launcher(name):
+    """A config that names a hook under a host's own launcher does not import ours, own data or the hosts."""
+    pytest.importorskip('mmengine')
+    code = (
+        'import sys; from mmengine.registry import HOOKS; '
+        f"assert HOOKS.get('inimg_mm.{name}') is not None; "
+        "print(*(m for m in sys.modules if m.startswith('inimg_mm.')))"
+    )
+    run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True, cwd=ROOT)
+    loaded = {module.split('.')[1] for module in run.stdout.split()}
+    assert 'engine' in loaded
+    assert not loaded & {'launch', 'datasets', 'hosts', 'checking', 'inference', 'catalogue', 'visualization'}
 
 
 # ---- the scripts --------------------------------------------------------------------------------------

@@ -12,11 +12,11 @@ import torch
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import HOOKS
-from test_task_readmes import parse
 
+from helpers.readmes import parse
 from inimg_mm import zoo
 from inimg_mm.__main__ import main
-from inimg_mm.tables import GATES, fill
+from inimg_mm.zoo.tables import GATE_SPECS, fill
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / 'README.md').read_text()
@@ -36,7 +36,7 @@ WALK = [line for line in commands(README) if 'work_dirs/digits' in line or 'make
 
 def test_tables_are_up_to_date():
     assert fill(README) == README, 'run: python tools/zoo_table.py --write README.md'
-    for name in [*zoo.MODELS, *GATES]:
+    for name in [*zoo.MODELS, *GATE_SPECS]:
         assert f'\n| {name} |' in README
 
 

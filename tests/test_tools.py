@@ -13,7 +13,8 @@ pytest.importorskip('mmpretrain', reason='the tools launch the hosts (extra mm)'
 
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper
-from tooling import (
+
+from helpers.tooling import (
     CONFIGS,
     DETECTOR,
     QUICKEST,
@@ -25,9 +26,10 @@ from tooling import (
     run,
     run_tool,
 )
-
-from inimg_mm import engine
-from inimg_mm.engine import cli, launch, report, switches
+from inimg_mm import launch
+from inimg_mm.errors import UsageError
+from inimg_mm.launch import added_hooks, cli, mixed_precision, runs
+from inimg_mm.studies import demo_report as report
 
 CELLS = ROOT.parent / 'shared' / 'data' / 'bccd'
 
@@ -58,7 +60,7 @@ def test_train_test_and_draw(folder, config, tmp_path):
     assert report.METRICS.keys() & json.loads(metrics.read_text()).keys()
 
     row = report.summarise(tmp_path / 'w')
-    backbone = engine.load_config(config).model.backbone
+    backbone = launch.load_config(config).model.backbone
     assert row.backbone == f'{backbone.type.removeprefix("inimg_mm.")}-{backbone.depth}'
     assert 0 < row.backbone_params <= row.params
     assert row.seconds > 0
@@ -71,7 +73,7 @@ def test_train_test_and_draw(folder, config, tmp_path):
 @pytest.mark.slow
 def test_hosts_own_launch_scripts_train(folder, config, tmp_path):
     assert 'import' not in config.read_text()
-    host = engine.load_config(config).default_scope
+    host = launch.load_config(config).default_scope
     script = Path(importlib.util.find_spec(host).origin).parent / '.mim' / 'tools' / 'train.py'
     options = ['--work-dir', tmp_path, '--cfg-options', *TWO_ITERATIONS]
     run(sys.executable, '-W', 'ignore', script, config, *options, cwd=folder)
@@ -115,7 +117,7 @@ def test_own_data_from_the_command_line(tmp_path):
         'train_cfg.val_interval=2',
     ]
     run_tool('train.py', CONFIGS[DETECTOR], *data, *options, cwd=tmp_path)
-    trained = engine.load_config(tmp_path / 'w' / f'{DETECTOR}.py')
+    trained = launch.load_config(tmp_path / 'w' / f'{DETECTOR}.py')
     assert trained.model.roi_head.bbox_head.num_classes == 2
     assert trained.train_dataloader.dataset.metainfo['classes'] == ('RBC', 'WBC')
     assert (tmp_path / 'w' / 'epoch_1.pth').is_file()
@@ -142,19 +144,19 @@ def test_demo_smoke(tmp_path):
 
 
 def test_work_dir(config, tmp_path):
-    assert engine.load_config(config).work_dir == str(Path('work_dirs', config.stem))
-    assert engine.load_config(config, {'work_dir': 'b'}, work_dir='a').work_dir == 'b'
-    assert engine.load_config(config, work_dir=tmp_path).work_dir == str(tmp_path)
+    assert launch.load_config(config).work_dir == str(Path('work_dirs', config.stem))
+    assert launch.load_config(config, {'work_dir': 'b'}, work_dir='a').work_dir == 'b'
+    assert launch.load_config(config, work_dir=tmp_path).work_dir == str(tmp_path)
 
 
 def test_mmpretrain_loaders_get_the_hosts_defaults():
-    cfg = engine.load_config(CONFIGS[QUICKEST])
+    cfg = launch.load_config(CONFIGS[QUICKEST])
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         cfg[name].pop('collate_fn', None)
         cfg[name].pop('persistent_workers', None)
     cfg.val_dataloader.num_workers = 0
     cfg.test_dataloader.pin_memory = 'kept'
-    launch._fill_in_mmpretrain_loaders(cfg)
+    runs.fill_in_loaders(cfg)
     assert cfg.train_dataloader.collate_fn.type == 'default_collate'
     assert (cfg.train_dataloader.persistent_workers, cfg.val_dataloader.persistent_workers) == (True, False)
     assert cfg.test_dataloader.pin_memory == 'kept'
@@ -177,7 +179,7 @@ def test_show_dir_goes_to_the_hosts_hook(scope, folder_key, tmp_path):
             visualizer=dict(type='V'),
         )
     )
-    switches.draw_to(cfg, tmp_path / 'a' / 'b')
+    added_hooks.draw_to(cfg, tmp_path / 'a' / 'b')
     assert (tmp_path / 'a' / 'b').is_dir()
     assert cfg.default_hooks.visualization.type == 'Mine'
     assert cfg.visualizer.type == 'V'
@@ -189,13 +191,13 @@ def test_show_dir_goes_to_the_hosts_hook(scope, folder_key, tmp_path):
 
 @pytest.mark.parametrize('kind', ['OptimWrapper', 'mmengine.OptimWrapper', OptimWrapper], ids=str)
 def test_amp_takes_the_plain_wrappers_place(monkeypatch, kind):
-    monkeypatch.setattr(switches, 'get_device', lambda: 'cuda')
-    cfg = engine.load_config(CONFIGS[DETECTOR], {'optim_wrapper.type': kind})
-    switches.use_amp(cfg)
+    monkeypatch.setattr(mixed_precision, 'get_device', lambda: 'cuda')
+    cfg = launch.load_config(CONFIGS[DETECTOR], {'optim_wrapper.type': kind})
+    mixed_precision.use_amp(cfg)
     assert (cfg.optim_wrapper.type, cfg.optim_wrapper.loss_scale) == ('AmpOptimWrapper', 'dynamic')
     cfg.optim_wrapper.type = 'OtherWrapper'
-    with pytest.raises(engine.UsageError, match='OtherWrapper'):
-        switches.use_amp(cfg)
+    with pytest.raises(UsageError, match='OtherWrapper'):
+        mixed_precision.use_amp(cfg)
 
 
 def test_training_seconds_add_up(tmp_path):
@@ -291,7 +293,7 @@ def test_missing_host(monkeypatch, capsys, tmp_path):
     assert_refused(monkeypatch, capsys, 'train.py', config, message=['needs mmdet', 'inimg-mm[mm]'])
 
 
-@pytest.mark.skipif(launch.get_device() != 'cpu', reason='there is an accelerator')
+@pytest.mark.usefixtures('on_cpu')
 def test_what_a_cpu_cannot_do(monkeypatch, capsys, folder):
     monkeypatch.chdir(folder)
     config = CONFIGS[DETECTOR]
@@ -326,7 +328,7 @@ def test_bugs_keep_their_traceback():
 def test_a_mistake_is_found_behind_another_error(capsys):
     def fail():
         try:
-            raise engine.UsageError('the mistake')
+            raise UsageError('the mistake')
         except ValueError as error:
             raise RuntimeError('wrapped') from error
 

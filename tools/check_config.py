@@ -5,9 +5,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from inimg_mm.engine.checking import check_config
-from inimg_mm.engine.cli import config_parser, mistakes_in_one_line, read_config
-from inimg_mm.engine.findings import print_findings
+from inimg_mm.checking.findings import print_findings
+from inimg_mm.checking.training_step import check_config
+from inimg_mm.launch.cli import config_parser, mistakes_in_one_line, read_config
 
 
 def main() -> None:

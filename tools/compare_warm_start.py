@@ -5,8 +5,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from inimg_mm.engine.cli import config_parser, mistakes_in_one_line, read_config
-from inimg_mm.engine.comparison import compare, table
+from inimg_mm.launch.cli import config_parser, mistakes_in_one_line, read_config
+from inimg_mm.studies.gate_gains import compare, table
 
 
 def main() -> None:

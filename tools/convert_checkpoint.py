@@ -7,8 +7,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from inimg_mm.checkpoints import LAYOUTS
-from inimg_mm.checkpoints.writing import convert
-from inimg_mm.engine.cli import mistakes_in_one_line
+from inimg_mm.checkpoints.exporting import convert
+from inimg_mm.launch.cli import mistakes_in_one_line
 
 
 def main() -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from inimg_mm.engine.cli import mistakes_in_one_line
-from inimg_mm.engine.report import print_table, summarise
+from inimg_mm.launch.cli import mistakes_in_one_line
+from inimg_mm.studies.demo_report import print_table, summarise
 
 
 def main() -> None:

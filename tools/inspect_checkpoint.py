@@ -7,7 +7,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from inimg_mm.checkpoints.inspecting import inspect
-from inimg_mm.engine.cli import mistakes_in_one_line
+from inimg_mm.launch.cli import mistakes_in_one_line
 
 
 def main() -> None:

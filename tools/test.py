@@ -7,9 +7,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from mmengine.dist import is_main_process
 
-from inimg_mm.engine import UsageError, evaluate
-from inimg_mm.engine.cli import add_launcher, config_parser, mistakes_in_one_line, read_config
-from inimg_mm.engine.files import check_output, json_text, write_text
+from inimg_mm.errors import UsageError
+from inimg_mm.files import check_output, json_text, write_text
+from inimg_mm.launch import evaluate
+from inimg_mm.launch.cli import add_launcher, config_parser, mistakes_in_one_line, read_config
 
 
 def main() -> None:

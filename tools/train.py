@@ -5,8 +5,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from inimg_mm.engine import train
-from inimg_mm.engine.cli import add_launcher, config_parser, mistakes_in_one_line, read_config
+from inimg_mm.launch import train
+from inimg_mm.launch.cli import add_launcher, config_parser, mistakes_in_one_line, read_config
 
 
 def main() -> None:

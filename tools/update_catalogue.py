@@ -8,9 +8,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from inimg_mm.catalogue import home
-from inimg_mm.engine.cli import mistakes_in_one_line
-from inimg_mm.engine.metafiles import update_metafiles
-from inimg_mm.tables import config_table, fill_file
+from inimg_mm.catalogue.config_tables import config_table
+from inimg_mm.catalogue.metafiles import update_metafiles
+from inimg_mm.launch.cli import mistakes_in_one_line
+from inimg_mm.zoo.tables import fill_file
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from inimg_mm.tables import TABLES, fill_file
+from inimg_mm.zoo.tables import TABLES, fill_file
 
 
 def main() -> None:

@@ -7,16 +7,21 @@ from dataclasses import dataclass, field
 from functools import cache
 
 import torch
-from torch import Tensor, nn
+from mmengine.config import Config
+from torch import nn
 
 from inimg_mm import zoo
+from inimg_mm.errors import UsageError
 from inimg_mm.models.attention import Gate
+from inimg_mm.registry import build_model
 
-StateDict = dict[str, Tensor]
+from .reading import BACKBONE, Opened, StateDict
 
 COUNTERS = 'num_batches_tracked'
 """Buffers that do not count as weights."""
 OFFSET = '.conv_offset.'
+ENOUGH = 0.99
+"""Least share of a model's tensors that its file must fill."""
 
 
 @dataclass
@@ -119,7 +124,7 @@ def holds_gates(checkpoint: Iterable[str]) -> list[str]:
     return [name for name in checkpoint if re.search(r'\.(se_layer|gate)\.', name)]
 
 
-def zoo_fits(checkpoint: StateDict, at_least: float = 0.99) -> list[str]:
+def zoo_fits(checkpoint: StateDict, at_least: float = ENOUGH) -> list[str]:
     """Names of the models of the zoo that a backbone's weights fill, with only a classifier left over."""
     fits = zoo_matches(checkpoint)
     return [name for name, fit in fits.items() if fit.share >= at_least and not fit.stray]
@@ -142,3 +147,45 @@ def grouped(names: Iterable[str], most: int = 6) -> str:
     counts = Counter(_part(name) for name in names)
     shown = [f'{count} {top}.*' for top, count in counts.most_common(most)]
     return ', '.join(shown) + (', …' if len(counts) > most else '')
+
+
+def whole_fit(model: nn.Module, state: StateDict) -> tuple[Fit, Fit]:
+    """Compare a checkpoint's weights with a whole model.
+
+    Returns:
+        The fit of the model, and that of its backbone to the tensors named ``backbone.*``.
+    """
+    own = model.state_dict()
+    backbones = [{name: v for name, v in d.items() if name.startswith(BACKBONE)} for d in (own, state)]
+    return match(own, state), match(*backbones)
+
+
+def is_enough(fit: Fit) -> bool:
+    """Whether a file is of the model: it fills it, and next to nothing of its parts is left over."""
+    return fit.share >= ENOUGH and len(fit.stray) <= (1 - ENOUGH) * len(fit.loaded)
+
+
+def check_fit(cfg: Config, checkpoint: Opened, heads: bool = True) -> None:
+    """Refuse a checkpoint of another model, of which mmengine loads what it can and warns.
+
+    Args:
+        cfg: Config of the model.
+        checkpoint: The checkpoint.
+        heads: Whether all must fit, or the backbone is enough, as for training on other classes.
+
+    Raises:
+        UsageError: If too little fits, or the checkpoint is in shards that only resuming reads.
+    """
+    if checkpoint.in_parts:
+        raise UsageError(
+            f'{checkpoint.source} is a folder of shards, which only --resume reads; zero_to_fp32.py, that '
+            'DeepSpeed leaves in the work folder, makes one file of them'
+        )
+    fit, backbone = whole_fit(build_model(cfg), checkpoint.state)
+    if is_enough(fit) or (not heads and is_enough(backbone)):
+        return
+    raise UsageError(
+        f'{checkpoint.source} is not of the model in this config: {fit}. '
+        'A backbone alone, or one that gets gates, is loaded by '
+        "model.backbone.init_cfg=dict(type='inimg_mm.Pretrained', …)"
+    )

@@ -8,9 +8,10 @@ from typing import Any
 from torch import Tensor
 
 from . import layouts
+from .addresses import local_file
+from .exporting import split
 from .fitting import Fit, StateDict, grouped, holds_gates, prefixes_of_backbones, zoo_fits, zoo_matches
-from .reading import local_file, read_content, under
-from .writing import split
+from .reading import open_checkpoint, under
 
 
 def inspect(source: str | Path, trust: bool = False) -> str:
@@ -27,7 +28,8 @@ def inspect(source: str | Path, trust: bool = False) -> str:
         CheckpointError: If the file cannot be read or holds no tensors.
     """
     with local_file(str(source)) as path:
-        (content, state), size = read_content(path, trust), path.stat().st_size
+        opened, size = open_checkpoint(path, trust), path.stat().st_size
+    state = opened.state
     backbone, classifier, rest = split(state)
     prefixes = prefixes_of_backbones(backbone)
     if prefixes:
@@ -38,7 +40,7 @@ def inspect(source: str | Path, trust: bool = False) -> str:
     lines = {
         'file': f'{source}, {size / 1e6:.1f} MB',
         'weights': _weights(state),
-        'beside them': _beside(content),
+        'beside them': _beside(opened.content),
         'parts': grouped(state),
         'prefix': ' or '.join(prefixes),
         'backbone': f'{len(backbone)} tensors, {layout.name} names',

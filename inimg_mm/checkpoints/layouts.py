@@ -7,12 +7,13 @@ function leaves names that it does not know alone, and does nothing to a dict in
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from torch import Tensor
+from inimg_mm.errors import UsageError
 
 from . import pytorchcv
+from .reading import StateDict
 
-StateDict = dict[str, Tensor]
 Rules = pytorchcv.Rules
 """(pattern, replacement) pairs; the first pattern that matches a name is applied to it."""
 RulesOfNet = Callable[[set[str]], Rules]
@@ -43,7 +44,7 @@ class Layout:
     from_native: Rules | RulesOfNet = ()
     classifier: str = 'fc'
     pools_at_stride_1: bool = True
-    lacks: tuple[str, ...] = ()
+    lacks: tuple[str, ...] | Callable[[set[str]], tuple[str, ...]] = ()
     note: str = ''
 
 
@@ -78,7 +79,7 @@ LEGACY_SE = _both_ways(
 LEGACY_STEM = _both_ways('', (('layer0.conv1', 'conv1'), ('layer0.bn1', 'bn1')))
 
 GATE, SE, SC, DEEP = r'\.gate\.', r'\.se_layer\.', rf'^{BLOCK}scconv\.', r'^conv1\.0\.'
-AVG_DOWN, PREACT, INPUT_NORM = r'\.downsample\.2\.', r'^norm\.', r'^input_norm\.'
+PREACT = r'^norm\.'
 
 
 def _is_mmpose_scnet(names: set[str]) -> bool:
@@ -107,7 +108,7 @@ LAYOUTS: dict[str, Layout] = {
                lacks=(GATE, SC, PREACT)),
         Layout('mmdet', _any_match(r'^stem\.0\.weight'), *PLAIN_STEM, lacks=(GATE, SC, PREACT)),
         Layout('pytorchcv', pytorchcv.is_pytorchcv, pytorchcv.to_native, pytorchcv.from_native, 'output',
-               lacks=(GATE, SC, DEEP, AVG_DOWN, INPUT_NORM)),
+               lacks=pytorchcv.lacks),
         Layout('mmpose', None, *MODULE_STEM, pools_at_stride_1=False, lacks=(GATE, PREACT)),
         Layout('torchvision', lacks=(GATE, SE, SC, DEEP, PREACT)),
         Layout('scnet_authors', lacks=(GATE, SE, PREACT)),
@@ -132,10 +133,10 @@ def get(name: str) -> Layout:
     """Look a layout up.
 
     Raises:
-        ValueError: If there is none of that name; all are named.
+        UsageError: If there is none of that name; all are named.
     """
     if name not in LAYOUTS:
-        raise ValueError(f'unknown layout {name!r}; choose from {list(LAYOUTS)}')
+        raise UsageError(f'unknown layout {name!r}; choose from {list(LAYOUTS)}')
     return LAYOUTS[name]
 
 
@@ -143,7 +144,7 @@ def place(state: StateDict, target: str) -> Layout:
     """The layout that ``target`` means for weights in our names: mmpose has one for its SCNet.
 
     Raises:
-        ValueError: If ``target`` is unknown.
+        UsageError: If ``target`` is unknown.
     """
     is_scnet = target == 'mmpose' and _any_match(SC)(set(state))
     return get('mmpose_scnet' if is_scnet else target)
@@ -157,7 +158,7 @@ def to_native(state: StateDict, source: str = 'auto') -> StateDict:
         source: A layout's name, or 'auto' to detect it.
 
     Raises:
-        ValueError: If ``source`` is unknown.
+        UsageError: If ``source`` is unknown.
     """
     layout = get(detect(state) if source == 'auto' else source)
     moved = ''.join(_stages_without_pool(state))
@@ -165,7 +166,7 @@ def to_native(state: StateDict, source: str = 'auto') -> StateDict:
         (rf'^(layer[{moved}]\.0\.downsample\.){index}\.', rf'\g<1>{index + 1}.') for index in (0, 1) if moved
     )
     classifier: Rules = tuple((rf'^{re.escape(name)}\.', 'fc.') for name in CLASSIFIERS)
-    rules = _rules(layout.to_native, state) + pools + classifier
+    rules = _of_net(layout.to_native, state) + pools + classifier
     return {_rename(name, rules): value for name, value in state.items()}
 
 
@@ -179,16 +180,16 @@ def from_native(state: StateDict, target: str) -> StateDict:
         target: A layout's name, see :func:`place`.
 
     Raises:
-        ValueError: If ``target`` is unknown, or has no place for a tensor.
+        UsageError: If ``target`` is unknown, or has no place for a tensor.
     """
     layout = place(state, target)
-    for pattern in layout.lacks:
+    for pattern in _of_net(layout.lacks, state):
         for name in state:
             if re.search(pattern, name):
-                raise ValueError(
+                raise UsageError(
                     f'{target} has no place for {name}; layouts that have: {_with_place_for(state)}'
                 )
-    rules = _rules(layout.from_native, state)
+    rules = _of_net(layout.from_native, state)
     if not _any_match(DEEP)(set(state)):
         rules = tuple(rule for rule in rules if 'stem.' not in str(rule[1]))
     if not layout.pools_at_stride_1:
@@ -200,8 +201,9 @@ def from_native(state: StateDict, target: str) -> StateDict:
     return {_rename(name, rules): value for name, value in state.items()}
 
 
-def _rules(rules: Rules | RulesOfNet, state: StateDict) -> Rules:
-    return rules(set(state)) if callable(rules) else rules
+def _of_net(value: Any, names: Iterable[str]) -> Any:
+    """What a layout says in general, or of the net that the names tell."""
+    return value(set(names)) if callable(value) else value
 
 
 def _with_place_for(state: StateDict) -> list[str]:
@@ -209,7 +211,7 @@ def _with_place_for(state: StateDict) -> list[str]:
     return [
         layout.name
         for layout in LAYOUTS.values()
-        if not any(_any_match(pattern)(names) for pattern in layout.lacks)
+        if not any(_any_match(pattern)(names) for pattern in _of_net(layout.lacks, state))
     ]
 
 

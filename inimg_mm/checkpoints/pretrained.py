@@ -9,12 +9,14 @@ from mmengine.model import BaseModule
 from torch import nn
 
 from inimg_mm import zoo
+from inimg_mm.errors import CheckpointError, UsageError
 from inimg_mm.models.backbones import Backbone
 from inimg_mm.registry import WEIGHT_INITIALIZERS
 
 from . import layouts
 from .fitting import (
     COUNTERS,
+    ENOUGH,
     Fit,
     gate_names,
     holds_gates,
@@ -23,8 +25,8 @@ from .fitting import (
     prefixes_of_backbones,
     zoo_fits,
 )
-from .reading import BACKBONE, CheckpointError, StateDict, read_state_dict, under
-from .warm_start import gated_blocks, neutralise
+from .reading import BACKBONE, StateDict, read_state_dict, under
+from .warm_start import gated_blocks, neutralise, why_impossible
 
 
 @WEIGHT_INITIALIZERS.register_module('Pretrained')
@@ -57,14 +59,14 @@ class Pretrained:
         self,
         checkpoint: str,
         source: str = 'auto',
-        min_loaded: float = 0.99,
+        min_loaded: float = ENOUGH,
         prefix: str | None = None,
         map_location: Any = None,
         warm_start: bool = False,
         trust: bool = False,
     ) -> None:
         if not isinstance(min_loaded, int | float) or not 0 <= min_loaded <= 1:
-            raise ValueError(f'min_loaded is a share from 0 to 1, got {min_loaded!r}')
+            raise UsageError(f'min_loaded is a share from 0 to 1, got {min_loaded!r}')
         if source != 'auto':
             layouts.get(source)
         self.checkpoint = checkpoint
@@ -136,6 +138,11 @@ class Pretrained:
             text += ' Its SE layers have other widths: attention=dict(divisor=8) rounds them as timm does.'
         without_gates = self._match(module, state, gate_names(module))
         if isinstance(module, Backbone) and without_gates.excused and self._is_enough(without_gates):
+            if reason := why_impossible(module):
+                return CheckpointError(
+                    f"{text} These are a plain net's weights and this net has gates, and {reason}: give the "
+                    'weights of a net with these gates, or init_cfg=None'
+                )
             remedy = self._to_write(warm_start=True)
             return CheckpointError(
                 f"{text} These are a plain net's weights and this net has gates: write {remedy}"

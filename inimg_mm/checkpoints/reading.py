@@ -1,22 +1,23 @@
 """Safe reading: tensors out of a file, never code."""
 
-import hashlib
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from difflib import get_close_matches
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
-from urllib.parse import urlparse
 
 import numpy as np
 import torch
-from mmengine.dist import barrier, is_main_process
-from mmengine.fileio import get_local_path
 from mmengine.logging import HistoryBuffer
 from mmengine.utils import digit_version
 from torch import Tensor
+
+from inimg_mm.errors import CheckpointError, RefusedError
+
+from .addresses import first_line, local_file
 
 StateDict = dict[str, Tensor]
 
@@ -31,22 +32,6 @@ COMPILED = '_orig_mod.'
 AVERAGES = {'n_averaged', 'steps'}
 """How many models torch's and mmengine's averaged models are of, which stands beside their weights."""
 BACKBONE = 'backbone.'
-
-
-class CheckpointError(ValueError):
-    """A file that cannot be read or does not fit; the message is for the user.
-
-    Attributes:
-        remedy: The line to write in a config instead, where it is known.
-    """
-
-    def __init__(self, message: str, remedy: str = '') -> None:
-        super().__init__(message)
-        self.remedy = remedy
-
-
-class RefusedError(CheckpointError):
-    """A file that would run code when it is read."""
 
 
 def read_file(path: str | Path, trust: bool = False) -> Any:
@@ -94,8 +79,81 @@ def read_file(path: str | Path, trust: bool = False) -> Any:
             f'{path} is truncated, damaged, or no checkpoint that torch can read'
         ) from error
     except Exception as error:  # bytes that are no pickle raise anything
-        reason = _first_line(error)
+        reason = first_line(error)
         raise CheckpointError(f'{path} is truncated, damaged, or no checkpoint: {reason}') from error
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A checkpoint that was read safely: checks look at it before a host loads the file, which unpickles.
+
+    Attributes:
+        source: Path or URL.
+        content: Everything in the file; None of a folder, whose files are read and let go one by one.
+    """
+
+    source: str
+    content: Any
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether it is a folder, as sharding strategies write it."""
+        return self.content is None
+
+    @cached_property
+    def state(self) -> StateDict:
+        """The weights of the model, see :func:`unwrap`.
+
+        Raises:
+            CheckpointError: If there are none.
+        """
+        state = unwrap(self.content)
+        if not state:
+            keys = list(self.content)[:9] if isinstance(self.content, Mapping) else []
+            places = f', alone or under {", ".join(WRAPPERS)}; its keys are {keys}' if keys else ''
+            raise CheckpointError(f'{self.source} holds no tensors{places}')
+        return state
+
+    @property
+    def meta(self) -> Mapping[str, Any]:
+        """What mmengine stores beside the weights: the config, the data set's classes; empty without."""
+        meta = self.content.get('meta') if isinstance(self.content, Mapping) else None
+        return meta if isinstance(meta, Mapping) else {}
+
+    def part(self, prefix: str | None = None) -> StateDict:
+        """The weights of a part, see :func:`read_state_dict`."""
+        if prefix is None:
+            prefix = BACKBONE if any(name.startswith(BACKBONE) for name in self.state) else ''
+        if prefix and not prefix.endswith('.'):
+            prefix += '.'
+        selected = under(self.state, prefix)
+        if not selected:
+            tops = sorted({name.split('.')[0] for name in self.state})
+            raise CheckpointError(
+                f'{self.source} has no tensor under prefix {prefix!r}; its names start with {tops}'
+            )
+        return without_wrappers(selected)
+
+
+def open_checkpoint(source: str | Path, trust: bool = False) -> Opened:
+    """Read a checkpoint.
+
+    Args:
+        source: File or URL, see :func:`read_state_dict`, or the folder that DeepSpeed writes.
+        trust: See :func:`read_file`.
+
+    Raises:
+        CheckpointError: If it is missing, damaged, or would run code.
+    """
+    with local_file(str(source)) as path:
+        if not path.is_dir():
+            return Opened(str(source), read_file(path, trust))
+        parts = sorted(part for part in path.rglob('*') if part.suffix in ('.pt', '.pth'))
+        if not parts:
+            raise CheckpointError(f'{path} is a folder without the .pt or .pth files of a checkpoint')
+        for part in parts:
+            read_file(part, trust)
+    return Opened(str(source), None)
 
 
 def read_state_dict(source: str | Path, prefix: str | None = None, trust: bool = False) -> StateDict:
@@ -115,32 +173,8 @@ def read_state_dict(source: str | Path, prefix: str | None = None, trust: bool =
     Raises:
         CheckpointError: If the file cannot be read, or holds no tensors (under ``prefix``).
     """
-    _, state = read_content(source, trust)
-    if prefix is None:
-        prefix = BACKBONE if any(name.startswith(BACKBONE) for name in state) else ''
-    if prefix and not prefix.endswith('.'):
-        prefix += '.'
-    selected = under(state, prefix)
-    if not selected:
-        tops = sorted({name.split('.')[0] for name in state})
-        raise CheckpointError(f'{source} has no tensor under prefix {prefix!r}; its names start with {tops}')
-    return without_wrappers(selected)
-
-
-def read_content(source: str | Path, trust: bool = False) -> tuple[Any, StateDict]:
-    """Everything in a file, and the state dict in it, see :func:`unwrap`.
-
-    Raises:
-        CheckpointError: If the file cannot be read, or holds no tensors.
-    """
     with local_file(str(source)) as path:
-        content = read_file(path, trust)
-    state = unwrap(content)
-    if not state:
-        keys = list(content)[:9] if isinstance(content, Mapping) else []
-        places = f', alone or under {", ".join(WRAPPERS)}; its keys are {keys}' if keys else ''
-        raise CheckpointError(f'{source} holds no tensors{places}')
-    return content, state
+        return Opened(str(source), read_file(path, trust)).part(prefix)
 
 
 def under(state: StateDict, prefix: str) -> StateDict:
@@ -167,89 +201,6 @@ def without_wrappers(state: StateDict) -> StateDict:
     while (names := state.keys() - AVERAGES) and all(name.startswith(LAUNCHED) for name in names):
         state = {name.removeprefix(LAUNCHED): value for name, value in state.items() if name in names}
     return state
-
-
-@contextmanager
-def local_file(source: str) -> Iterator[Path]:
-    """The local path of a path or URL, which is downloaded where needed.
-
-    Raises:
-        CheckpointError: If it cannot be had.
-    """
-    scheme = urlparse(source).scheme
-    if scheme in ('', 'file') or len(scheme) == 1 or Path(source).exists():
-        yield Path(source.removeprefix('file://'))
-    elif scheme in ('http', 'https'):
-        yield _download(source)
-    elif scheme in NAMED:
-        models, name = NAMED[scheme](), source.removeprefix(f'{scheme}://')
-        if name not in models:
-            close = get_close_matches(name, models, n=5)
-            raise CheckpointError(f'{scheme}:// has no model {name!r}; close to it: {close or "none"}')
-        with local_file(models[name]) as path:
-            yield path
-    else:
-        with ExitStack() as opened:
-            try:
-                path = opened.enter_context(get_local_path(source))
-            except Exception as error:
-                unknown = f'no file backend for {scheme}://; named models have {", ".join(NAMED)}'
-                reason = unknown if isinstance(error, KeyError) else _first_line(error)
-                raise CheckpointError(f'cannot open {source}: {reason}') from error
-            yield Path(path)
-
-
-def _torchvision_models() -> dict[str, str]:
-    from mmengine.runner.checkpoint import get_torchvision_models
-
-    return get_torchvision_models()
-
-
-def _open_mmlab_models() -> dict[str, str]:
-    from mmengine.runner.checkpoint import get_deprecated_model_names, get_external_models
-
-    models = get_external_models()
-    older = {old: models[name] for old, name in get_deprecated_model_names().items() if name in models}
-    return {**models, **older}
-
-
-def _mmcls_models() -> dict[str, str]:
-    from mmengine.runner.checkpoint import get_mmcls_models
-
-    return get_mmcls_models()
-
-
-NAMED = {
-    'torchvision': _torchvision_models,
-    'modelzoo': _torchvision_models,
-    'open-mmlab': _open_mmlab_models,
-    'openmmlab': _open_mmlab_models,
-    'mmcls': _mmcls_models,
-}
-"""mmengine's schemes that name a model, and where its URL is looked up."""
-
-
-def _download(url: str) -> Path:
-    """Fetch a URL once into torch's cache; other ranks wait for the first.
-
-    A name that ends in a hash, as published files have it, is the file's name in the cache. Before any
-    other stands a hash of the URL: everybody has a ``best.pth``.
-    """
-    name = Path(urlparse(url).path).name
-    if not re.search(r'[-_][0-9a-f]{8,}\.', name):
-        name = f'{hashlib.sha256(url.encode()).hexdigest()[:8]}-{name}'
-    target = Path(torch.hub.get_dir()) / 'checkpoints' / name
-    error: Exception | None = None
-    if is_main_process() and not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            torch.hub.download_url_to_file(url, str(target), progress=True)
-        except Exception as problem:
-            error = problem
-    barrier()
-    if error is not None or not target.exists():
-        raise CheckpointError(f'cannot download {url}: {error or "the first rank could not"}') from error
-    return target
 
 
 def _read_safetensors(path: Path) -> StateDict:
@@ -296,7 +247,3 @@ def _ends_in_name(path: Path, name: str) -> bool:
         file.seek(max(path.stat().st_size - len(name) - 4, 0))
         end = file.read()
     return bool(re.search(rb'c%b.?(\n%b.?)?\Z' % (module, attribute), end))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:200]

@@ -1,14 +1,22 @@
 """From a plain net's weights to a gated net that computes the same."""
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from inimg_mm.errors import CheckpointError
 from inimg_mm.models.backbones import Backbone
 from inimg_mm.models.backbones.blocks import ResidualBlock
+from inimg_mm.models.backbones.inception_blocks import MixedBlock
 
-from .reading import CheckpointError
 
-StateDict = dict[str, Tensor]
+def why_impossible(backbone: Backbone) -> str | None:
+    """Why a net of this kind has no warm start, whatever its settings; None where it has."""
+    if any(isinstance(module, MixedBlock) for module in backbone.modules()):
+        return (
+            f'there is no warm start for {type(backbone).__name__}: its gates would halve what comes out of '
+            'max pools, where no layer could be doubled for it'
+        )
+    return None
 
 
 def gated_blocks(backbone: Backbone) -> list[ResidualBlock]:
@@ -16,8 +24,11 @@ def gated_blocks(backbone: Backbone) -> list[ResidualBlock]:
 
     Raises:
         CheckpointError: If there are none, one is in a frozen stage, where its gate could never
-            learn, or the layer that ends one's residual branch has no weight to double.
+            learn, the layer that ends one's residual branch has no weight to double, or nets of this
+            kind have no warm start.
     """
+    if reason := why_impossible(backbone):
+        raise CheckpointError(f'{reason}: leave warm_start out')
     blocks = [m for m in backbone.modules() if isinstance(m, ResidualBlock) and m.gate_module is not None]
     if not blocks:
         raise CheckpointError('warm_start=True is for nets with gates, and this one has none: leave it out')

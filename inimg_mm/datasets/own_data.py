@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from inimg_mm.nodes import Node, datasets_of, nodes
+from inimg_mm.config_tree import Node, datasets_of, nodes
 
 from . import own_labels, own_pipelines
 

@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from inimg_mm.nodes import Node, nodes
-from inimg_mm.registry import type_name
+from inimg_mm.config_tree import Node, nodes, type_name
 
 Size = tuple[int, int]
 

@@ -6,6 +6,7 @@ from mmengine.logging import print_log
 from mmengine.optim import DefaultOptimWrapperConstructor
 from torch import nn
 
+from inimg_mm.errors import UsageError
 from inimg_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 RATE = 'decay_rate'
@@ -46,7 +47,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         paramwise_cfg: ``decay_rate``, above 0 and at most 1, and mmengine's options.
 
     Raises:
-        ValueError: If an option is unknown, or ``decay_rate`` is missing or out of its range; on a model,
+        UsageError: If an option is unknown, or ``decay_rate`` is missing or out of its range; on a model,
             if it has no backbone that knows its layers.
     """
 
@@ -56,13 +57,13 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         paramwise_cfg = dict(paramwise_cfg or {})
         for name in paramwise_cfg:
             if name not in OPTIONS:
-                raise ValueError(f'paramwise_cfg has no {name!r} here; choose from {list(OPTIONS)}')
+                raise UsageError(f'paramwise_cfg has no {name!r} here; choose from {list(OPTIONS)}')
         rate = paramwise_cfg.get(RATE)
         if not isinstance(rate, int | float) or not 0 < rate <= 1:
-            raise ValueError(f'paramwise_cfg.{RATE} must be above 0 and at most 1, got {rate!r}')
+            raise UsageError(f'paramwise_cfg.{RATE} must be above 0 and at most 1, got {rate!r}')
         super().__init__(optim_wrapper_cfg, paramwise_cfg)
         if self.base_lr is None:
-            raise ValueError('layer-wise decay needs a learning rate to start from: set optimizer.lr')
+            raise UsageError('layer-wise decay needs a learning rate to start from: set optimizer.lr')
 
     def add_params(
         self, params: list[dict[str, Any]], module: nn.Module, prefix: str = '', **options: Any
@@ -73,7 +74,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             return
         backbone: Any = getattr(module, 'backbone', None)
         if not hasattr(backbone, 'get_layer_depth'):
-            raise ValueError(
+            raise UsageError(
                 f'layer-wise decay needs a backbone with get_layer_depth, as those of inimg_mm have; '
                 f'{type(module).__name__} has {"none" if backbone is None else type(backbone).__name__}'
             )

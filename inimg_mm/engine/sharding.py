@@ -8,7 +8,9 @@ from mmengine.device import get_device
 from mmengine.optim import BaseOptimWrapper
 from torch import Tensor, nn
 
+from inimg_mm.errors import UsageError
 from inimg_mm.models.backbones.blocks import ResidualBlock
+from inimg_mm.models.backbones.inception_blocks import MixedBlock
 from inimg_mm.registry import FUNCTIONS, STRATEGIES
 
 
@@ -29,7 +31,7 @@ def whole(offload: bool) -> dict[str, Any]:
 
 @FUNCTIONS.register_module()
 def wrap_residual_blocks(module: nn.Module, recurse: bool, nonwrapped_numel: int) -> bool:
-    """FSDP's ``auto_wrap_policy``: every residual block is a unit, the rest of the model another.
+    """FSDP's ``auto_wrap_policy``: every residual or mixed block is a unit, the rest of the model another.
 
     A block with its gate is gathered, computed and freed as a whole: never a gate apart from its block.
 
@@ -38,7 +40,7 @@ def wrap_residual_blocks(module: nn.Module, recurse: bool, nonwrapped_numel: int
         recurse: Whether FSDP asks if it should look inside, or if ``module`` is a unit.
         nonwrapped_numel: Values of ``module`` that are in no unit yet; they do not matter here.
     """
-    return recurse or isinstance(module, ResidualBlock)
+    return recurse or isinstance(module, ResidualBlock | MixedBlock)
 
 
 @STRATEGIES.register_module(name='FSDPStrategy')
@@ -54,12 +56,12 @@ class ShardedStrategy(FSDPStrategy):
             one whole file, which any tool reads.
 
     Raises:
-        ValueError: If ``state_dict_cfg`` is given.
+        UsageError: If ``state_dict_cfg`` is given.
     """
 
     def __init__(self, *, model_wrapper: dict[str, Any] | None = None, **options: Any) -> None:
         if 'state_dict_cfg' in options:
-            raise ValueError('inimg_mm.FSDPStrategy writes whole checkpoints and takes no state_dict_cfg')
+            raise UsageError('inimg_mm.FSDPStrategy writes whole checkpoints and takes no state_dict_cfg')
         on_cpu = get_device() == 'cpu'
         if on_cpu:
             model_wrapper = {

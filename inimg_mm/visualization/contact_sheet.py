@@ -1,21 +1,25 @@
 """A contact sheet: what is annotated beside what a model predicts."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.registry import DATASETS, FUNCTIONS, MODELS, init_default_scope
-from mmengine.runner import load_checkpoint
+from mmengine.registry import DATASETS, FUNCTIONS, init_default_scope
+from mmengine.runner.checkpoint import load_state_dict
 from PIL import Image, ImageDraw
 
-from inimg_mm.engine.preflight import check_checkpoint, check_data
-
-from .drawing import Instance, draw, font
+from inimg_mm.checkpoints.fitting import check_fit
+from inimg_mm.checkpoints.reading import open_checkpoint
+from inimg_mm.data_files.checks import check_data
+from inimg_mm.drawing import Instance, draw, font
+from inimg_mm.errors import UsageError
+from inimg_mm.hosts import HOSTS, Host
+from inimg_mm.registry import build_model
 
 GAP = 10  # pixels between pairs
 HEADER = 34  # pixels
@@ -49,20 +53,22 @@ def contact_sheet(
         ``out`` as an absolute path.
 
     Raises:
-        ValueError: If the config's host is another one, the data or the checkpoint is missing, or a
-            number is not positive.
+        UsageError: If the config's host is another one, the data is missing, the checkpoint is of another
+            model, or a number is not positive.
+        CheckpointError: If the checkpoint is missing, damaged, or would run code.
     """
     scope = cfg.get('default_scope')
-    if scope not in HOSTS:
-        raise ValueError(f'contact sheets are drawn for {", ".join(HOSTS)}, and not for {scope!r}')
-    check_checkpoint(str(checkpoint), trust)
+    drawn = [name for name, host in HOSTS.items() if host.truth is not None]
+    if scope not in drawn:
+        raise UsageError(f'contact sheets are drawn for {", ".join(drawn)}, and not for {scope!r}')
+    host = HOSTS[scope]
     check_data(cfg, ['test_dataloader'])
     if min(num_images, height) < 1:
-        raise ValueError(f'num_images and height must be at least 1, got {num_images} and {height}')
+        raise UsageError(f'num_images and height must be at least 1, got {num_images} and {height}')
+    model = _load_model(cfg, checkpoint, trust)
     init_default_scope(scope)
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     collate = FUNCTIONS.get(cfg.test_dataloader.get('collate_fn', dict(type='pseudo_collate'))['type'])
-    model = _load_model(cfg, checkpoint)
     groups = _samples_by_image(dataset)
     chosen = np.linspace(0, len(groups) - 1, min(num_images, len(groups))).round().astype(int)
     pairs = []
@@ -72,19 +78,21 @@ def contact_sheet(
         picture = Image.open(dataset.get_data_info(group[0])['img_path']).convert('RGB')
         width = round(height * min(max(picture.width / picture.height, 0.5), 2))
         links = dataset.metainfo.get('skeleton_links', ())
-        truth, predicted = _instances(HOSTS[scope], dataset, group, outputs, score_thr)
+        truth, predicted = _instances(host, dataset, group, outputs, score_thr)
         pairs.append([draw(picture, (width, height), instances, links) for instances in (truth, predicted)])
-    title = f'prediction (score at least {score_thr:g})' if scope == 'mmdet' else 'prediction'
+    title = f'prediction (score at least {score_thr:g})' if host.sifted else 'prediction'
     out = Path(out).absolute()
     out.parent.mkdir(parents=True, exist_ok=True)
     _arrange(pairs, title).save(out)
     return out
 
 
-def _load_model(cfg: Config, checkpoint: str | Path) -> Any:
-    model = MODELS.build(cfg.model).to(get_device())
-    load_checkpoint(model, str(checkpoint), map_location='cpu')
-    return model.eval()
+def _load_model(cfg: Config, checkpoint: str | Path, trust: bool) -> Any:
+    opened = open_checkpoint(checkpoint, trust)
+    check_fit(cfg, opened)
+    model = build_model(cfg)
+    load_state_dict(model, opened.state)
+    return model.to(get_device()).eval()
 
 
 def _samples_by_image(dataset: Any) -> list[list[int]]:
@@ -95,96 +103,22 @@ def _samples_by_image(dataset: Any) -> list[list[int]]:
     return list(groups.values())
 
 
-# ---- what each host calls its annotations and predictions -----------------------------------------------
-
-
-class Host(NamedTuple):
-    """Reads the objects out of a sample's annotation, and out of a model's output for it."""
-
-    truth: Callable[[dict[str, Any], Sequence[str]], list[Instance]]
-    predicted: Callable[[Any, Sequence[str]], list[Instance]]
-
-
 def _instances(
     host: Host, dataset: Any, group: list[int], outputs: Sequence[Any], score_thr: float
 ) -> tuple[list[Instance], list[Instance]]:
     """The annotated and the predicted objects of an image, the surest last."""
     names = dataset.metainfo.get('classes') or ('',)
+    assert host.truth is not None
+    assert host.predicted is not None
     truth = [found for index in group for found in host.truth(dataset.get_data_info(index), names)]
     predicted = [found for output in outputs for found in host.predicted(output, names)]
     if not any('masks' in getattr(output, 'pred_instances', ()) for output in outputs):
         for instance in truth:
             instance.mask = None  # the model draws none either
-    if host is HOSTS['mmdet']:
+    if host.sifted:
         predicted = [instance for instance in predicted if (instance.score or 0) >= score_thr]
         predicted.sort(key=lambda instance: instance.score or 0)
     return truth, predicted
-
-
-def _detection_truth(info: dict[str, Any], names: Sequence[str]) -> list[Instance]:
-    return [
-        Instance(
-            label=instance['bbox_label'],
-            name=names[instance['bbox_label']],
-            box=instance['bbox'],
-            mask=_decode_mask(instance.get('mask'), info['height'], info['width']),
-        )
-        for instance in info['instances']
-        if not instance['ignore_flag']
-    ]
-
-
-def _detection_predicted(output: Any, names: Sequence[str]) -> list[Instance]:
-    found = output.pred_instances.cpu().numpy()
-    masks = found.get('masks', [None] * len(found.labels))
-    return [
-        Instance(int(label), names[label], float(score), box.tolist(), mask)
-        for label, score, box, mask in zip(found.labels, found.scores, found.bboxes, masks, strict=True)
-    ]
-
-
-def _keypoint_truth(info: dict[str, Any], names: Sequence[str]) -> list[Instance]:
-    visible = np.minimum(info['keypoints_visible'][0].reshape(-1, info['keypoints'].shape[1])[:1], 1)
-    points = np.concatenate([info['keypoints'][0], visible.T], axis=1)
-    return [Instance(0, '', box=info['bbox'][0].tolist(), keypoints=points)]
-
-
-def _keypoint_predicted(output: Any, names: Sequence[str]) -> list[Instance]:
-    found = output.pred_instances
-    boxes = output.gt_instances.bboxes
-    return [
-        Instance(0, '', box=box.tolist(), keypoints=np.concatenate([points, scores[:, None]], axis=1))
-        for box, points, scores in zip(boxes, found.keypoints, found.keypoint_scores, strict=True)
-    ]
-
-
-def _class_truth(info: dict[str, Any], names: Sequence[str]) -> list[Instance]:
-    return [Instance(int(label), names[label]) for label in np.ravel(info['gt_label'])]
-
-
-def _class_predicted(output: Any, names: Sequence[str]) -> list[Instance]:
-    label = int(output.pred_label.ravel()[0])
-    return [Instance(label, names[label], float(output.pred_score[label]))]
-
-
-HOSTS = {
-    'mmdet': Host(_detection_truth, _detection_predicted),
-    'mmpretrain': Host(_class_truth, _class_predicted),
-    'mmpose': Host(_keypoint_truth, _keypoint_predicted),
-}
-
-
-def _decode_mask(segmentation: Any, height: int, width: int) -> np.ndarray | None:
-    """COCO's polygons or run lengths as a bool array."""
-    if not segmentation:
-        return None
-    from pycocotools import mask as mask_utils
-
-    if isinstance(segmentation, list):
-        segmentation = mask_utils.merge(mask_utils.frPyObjects(segmentation, height, width))
-    elif isinstance(segmentation['counts'], list):
-        segmentation = mask_utils.frPyObjects(segmentation, height, width)
-    return mask_utils.decode(segmentation).astype(bool)
 
 
 # ---- layout ---------------------------------------------------------------------------------------------

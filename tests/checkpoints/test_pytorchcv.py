@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from conftest import image, randomise
 
+from helpers.nets import image, randomise
 from inimg_mm.checkpoints import Pretrained, detect, from_native, to_native
 from inimg_mm.registry import MODELS
 
@@ -64,6 +64,13 @@ PAIRS = {
     ),
     'PreResNet-18': ('preresnet', 'get_preresnet', (18,), dict(type='PreActResNet', depth=18)),
     'PreResNet-50': ('preresnet', 'get_preresnet', (50,), dict(type='PreActResNet', depth=50, style='caffe')),
+    'SCNet-50': ('scnet', 'get_scnet', (50,), dict(type='SCNet', depth=50)),
+    'SCNet-A-50': (
+        'scnet',
+        'get_scnet',
+        (50, 1.0, True, True),
+        dict(type='SCNet', depth=50, deep_stem=True, avg_down=True, avd=True),
+    ),
     'SE-ResNet-50': ('seresnet', 'get_seresnet', (50,), dict(type='SEResNet', depth=50, style='caffe')),
 }
 
@@ -87,7 +94,8 @@ def test_same_features_and_back(pair):
     classifier = {name: value for name, value in ours.items() if name.startswith('fc.')}
     assert len(classifier) == 2
     net.load_state_dict({name: value for name, value in ours.items() if name not in classifier}, strict=True)
-    x = image(*((64, 49) if len(net.depths) == 4 else (16, 16)), dtype=torch.float64)
+    size = (128, 112) if 'SCNet' in pair else (64, 49) if len(net.depths) == 4 else (16, 16)
+    x = image(*size, dtype=torch.float64)
     differences = []
     for training in (False, True):
         with torch.no_grad():
@@ -122,5 +130,5 @@ def test_projects_without_such_nets_have_no_place_for_them(target):
 ], ids=['input norm', 'pools', 'deep stem', 'gates'])  # fmt: skip
 def test_what_pytorchcv_has_no_place_for(config):
     net = MODELS.build(dict(config, type=f'inimg_mm.{config["type"]}'))
-    with pytest.raises(ValueError, match=r'^pytorchcv has no place for \S+'):
+    with pytest.raises(ValueError, match=r'^pytorchcv has no place for \S+; layouts that have: .*inimg_mm'):
         from_native(net.state_dict(), 'pytorchcv')

@@ -4,15 +4,15 @@ import math
 
 import pytest
 import torch
-from conftest import image, randomise
 from mmcv.cnn.bricks import DropPath
 from torch import nn
 
+from helpers.nets import image, randomise
 from inimg_mm.checkpoints import Pretrained
 from inimg_mm.models.backbones.preact_blocks import NormConvBlock
 from inimg_mm.models.backbones.shake_drop import ShakeDrop
 from inimg_mm.registry import MODELS
-from inimg_mm.tables import GATES
+from inimg_mm.zoo.tables import GATE_SPECS
 
 SMALL = dict(base_channels=16, stem_channels=16)
 NETS = {
@@ -27,7 +27,7 @@ NETS = {
     'pyramid, bottlenecks': dict(type='PyramidNet', depth=11, alpha=10),
     'pyramid, ImageNet': dict(type='PyramidNet', depth=18, alpha=20, **SMALL),
 }
-SPECS = {'none': None, **GATES}
+SPECS = {'none': None, **GATE_SPECS}
 
 
 def build(name, **options):
@@ -54,7 +54,7 @@ def name(request):
 def test_declared_shapes_and_a_gradient_for_every_parameter(name, asked):
     stages = range(len(build(name).depths))
     out_indices = stages[asked]
-    net = build(name, out_indices=out_indices, attention=GATES['CMPE-SE 1x1 pair view'])
+    net = build(name, out_indices=out_indices, attention=GATE_SPECS['CMPE-SE 1x1 pair view'])
     x = image(size_of(net), size_of(net) - 1)
     maps = net(x)
     stride = 4 if len(stages) == 4 else 1
@@ -112,7 +112,7 @@ def test_every_gate_sees_the_residual_and_the_shortcut_that_are_added(name, gate
 def test_freezing(name, frozen_stages):
     stages = len(build(name).depths)
     frozen_stages = stages if frozen_stages == 'all' else frozen_stages
-    net = build(name, frozen_stages=frozen_stages, attention=GATES['SE'])
+    net = build(name, frozen_stages=frozen_stages, attention=GATE_SPECS['SE'])
     frozen = {'input_norm', 'conv1', 'bn1', *(f'layer{stage + 1}' for stage in range(frozen_stages))}
     if frozen_stages == stages:
         frozen.add('norm')
@@ -136,7 +136,7 @@ NOISY = [(name, options) for name, config in NETS.items() for options in NOISE[c
 def test_recomputing_changes_neither_gradients_nor_statistics(name, options):
     def step(with_cp):
         net = randomise(
-            build(name, with_cp=with_cp, attention=GATES['CMPE-SE 1x1 pair view'], **options)
+            build(name, with_cp=with_cp, attention=GATE_SPECS['CMPE-SE 1x1 pair view'], **options)
         ).train()
         torch.manual_seed(3)
         maps = net.double()(image(size_of(net), size_of(net), batch=4, dtype=torch.float64))
@@ -162,11 +162,11 @@ def test_layer_depth_rises_with_the_blocks(name):
     assert net.get_layer_depth('norm.weight', 'backbone.') == (1 + sum(net.depths), 2 + sum(net.depths))
 
 
-@pytest.mark.parametrize('gate', GATES)
+@pytest.mark.parametrize('gate', GATE_SPECS)
 def test_a_warm_start_computes_what_the_plain_net_does(tmp_path, name, gate):
     plain = randomise(build(name)).double()
     torch.save(plain.state_dict(), tmp_path / 'plain.pth')
-    net = randomise(build(name, attention=GATES[gate]), seed=1).double()
+    net = randomise(build(name, attention=GATE_SPECS[gate]), seed=1).double()
     Pretrained(str(tmp_path / 'plain.pth'), warm_start=True)(net)
     x = image(size_of(net), size_of(net), dtype=torch.float64)
     with torch.no_grad():

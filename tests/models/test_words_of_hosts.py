@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from conftest import image, randomise, tiny
 from mmengine.config import ConfigDict
 from mmengine.registry import DefaultScope
 from torch import nn
 
+from helpers.nets import image, randomise, tiny
 from inimg_mm import zoo
 from inimg_mm.registry import MODELS
 

@@ -1,8 +1,7 @@
 """Hooks that a config names ``type='inimg_mm.…'``, under any launcher."""
 
-from .corrupt_data import CorruptDataHook
+from .corrupt_data import CorruptDataError, CorruptDataHook
 from .exact_resume import ExactResumeHook
-from .guarded_loading import CorruptDataError
 from .safe_checkpoint import CheckpointNotSavedError, SafeCheckpointHook
 from .save_predictions import SavePredictionsHook
 

@@ -10,18 +10,19 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
+from inimg_mm.files import check_output
+from inimg_mm.predictions.forms import FORMS, form_of
+from inimg_mm.predictions.records import Record, Sample, Scoring, Subject, image_of
 from inimg_mm.registry import HOOKS
 
-from ..files import check_output
-from ..predictions.forms import FORMS, form_of
-from ..predictions.records import Record, Sample, Scoring, Subject, image_of
+from .wrapped_datasets import innermost
 
 
 @HOOKS.register_module()
 class SavePredictionsHook(Hook):
     """Write what the model predicts on the test set to a file, in the form of its task.
 
-    The forms are those of :mod:`inimg_mm.engine.predictions`. Categories have the ids of the annotation
+    The forms are those of :mod:`inimg_mm.predictions`. Categories have the ids of the annotation
     file, so that pycocotools compares the two. Metrics are not touched. Under several ranks each keeps
     its own share; at the end the first gathers them, in the data set's order and without the samples
     that only fill up the last batch. The file is written then, whole or not at all; class maps are
@@ -88,7 +89,7 @@ def _joined(shares: Sequence[Sequence[Record]]) -> Iterator[Record]:
 
 def _subject(runner: Runner) -> Subject:
     dataset = runner.test_dataloader.dataset
-    parts = list(_innermost(dataset))
+    parts = innermost(dataset)
     meta = getattr(dataset, 'metainfo', None) or {}
     classes = tuple(meta.get('classes') or ())
     return Subject(
@@ -97,15 +98,6 @@ def _subject(runner: Runner) -> Subject:
         scoring=_scoring(runner.test_loop.evaluator, meta.get('sigmas')),
         root=_root(parts),
     )
-
-
-def _innermost(dataset: Any) -> Iterator[Any]:
-    """The data sets behind wrappers."""
-    inner = getattr(dataset, 'datasets', None) or getattr(dataset, 'dataset', None)
-    if inner is None:
-        yield dataset
-    for part in inner if isinstance(inner, list | tuple) else [inner] if inner else []:
-        yield from _innermost(part)
 
 
 def _categories(classes: Sequence[str], datasets: Sequence[Any]) -> list[dict[str, Any]]:

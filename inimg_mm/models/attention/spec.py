@@ -5,8 +5,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from inimg_mm.config_tree import type_name
 from inimg_mm.models.checks import one_flag_each
-from inimg_mm.registry import type_name
 
 from .base import Gate, no_shortcut_error
 from .inner_imaging import InnerImaging, cmpe_se

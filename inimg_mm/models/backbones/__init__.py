@@ -1,6 +1,7 @@
 """Backbones for the OpenMMLab hosts."""
 
 from .base import Backbone
+from .inception_v3 import InceptionV3
 from .preact_resnet import PreActResNet
 from .pyramidnet import PyramidNet
 from .resnet import CMPESEResNet, InnerImagingResNet, ResNet, SEResNet, SEResNeXt
@@ -11,6 +12,7 @@ from .wide_resnet import WideResNet
 __all__ = [
     'Backbone',
     'CMPESEResNet',
+    'InceptionV3',
     'InnerImagingResNet',
     'PreActResNet',
     'PyramidNet',

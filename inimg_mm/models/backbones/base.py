@@ -3,17 +3,15 @@
 import inspect
 import re
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mmengine.model import BaseModule
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from inimg_mm.host_facts import HOSTS
 from inimg_mm.models.checks import is_integer
-
-LAST_STAGE_ALONE = ('mmpretrain', 'mmpose')
-"""Hosts whose own ResNet returns the map of its last stage unless asked for others."""
 
 
 class Backbone(BaseModule):
@@ -51,7 +49,7 @@ class Backbone(BaseModule):
     ) -> None:
         super().__init__(_checked_loading(init_cfg))
         if out_indices is None:
-            out_indices = range(num_stages)[-1:] if _host() in LAST_STAGE_ALONE else range(num_stages)
+            out_indices = range(num_stages)[-1 if _host_returns_last_map() else 0 :]
         indices = tuple(out_indices) if isinstance(out_indices, Sequence) else (out_indices,)
         if not indices or not all(is_integer(i) and i in range(num_stages) for i in indices):
             raise ValueError(
@@ -67,6 +65,7 @@ class Backbone(BaseModule):
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
         self.stage_names: list[str] = []
+        self._stage_parts: list[tuple[str, ...]] = []
         self._stage_channels: list[int] = []
         self._stage_strides: list[int] = []
 
@@ -78,28 +77,31 @@ class Backbone(BaseModule):
     def stem_modules(self) -> list[nn.Module]:
         """The stem's modules with parameters, for freezing."""
 
-    def stage_modules(self, stage: int) -> list[nn.Module]:
-        """The modules of a stage, for freezing; none where it is not built."""
-        return [getattr(self, name) for name in self.stage_names[stage : stage + 1]]
-
     @property
     def depth_to_build(self) -> int:
         """How many stages ``out_indices`` reads."""
         return self.out_indices[-1] + 1
 
-    def add_stage(self, stage: nn.Module, channels: int, stride: int) -> None:
+    def add_stage(self, stage: nn.Module | Mapping[str, nn.Module], channels: int, stride: int) -> None:
         """Add the next stage.
 
         Args:
-            stage: The module.
+            stage: The module; or several that run in order, by the names that the backbone gives them.
+                The last one's name is the stage's.
             channels: Channels of its output.
             stride: Stride of its output relative to the image.
         """
-        name = f'layer{len(self.stage_names) + 1}'
-        self.add_module(name, stage)
+        parts = {f'layer{len(self.stage_names) + 1}': stage} if isinstance(stage, nn.Module) else stage
+        for name, module in parts.items():
+            self.add_module(name, module)
         self.stage_names.append(name)
+        self._stage_parts.append(tuple(parts))
         self._stage_channels.append(channels)
         self._stage_strides.append(stride)
+
+    def stage_modules(self, stage: int) -> list[nn.Module]:
+        """The modules of a stage, for freezing; none where it is not built."""
+        return [getattr(self, name) for names in self._stage_parts[stage : stage + 1] for name in names]
 
     @property
     def out_channels(self) -> tuple[int, ...]:
@@ -122,8 +124,9 @@ class Backbone(BaseModule):
         """
         x = self.stem(x)
         outputs = []
-        for index, name in enumerate(self.stage_names):
-            x = getattr(self, name)(x)
+        for index, names in enumerate(self._stage_parts):
+            for name in names:
+                x = getattr(self, name)(x)
             if index in self.out_indices:
                 outputs.append(x)
         return tuple(outputs)
@@ -167,10 +170,10 @@ class Backbone(BaseModule):
         return 1 + sum(blocks[: self.stage_names.index(name)]) + int(rest.split('.')[0]), num_layers
 
 
-def _host() -> str | None:
-    """The host whose config is being built, None where there is none."""
+def _host_returns_last_map() -> bool:
+    """What is the habit of the host whose config is being built; False where there is none."""
     scope = DefaultScope.get_current_instance()
-    return scope and scope.scope_name
+    return bool(scope and scope.scope_name in HOSTS and HOSTS[scope.scope_name].returns_last_map)
 
 
 def starting_point(

@@ -4,6 +4,6 @@ A head stands on its host's base class. Each is registered as a function that im
 config asks for it, so that the backbones do without any host.
 """
 
-from .lazy import fcn_skip_head
+from .lazy import fcn_skip_head, inception_head
 
-__all__ = ['fcn_skip_head']
+__all__ = ['fcn_skip_head', 'inception_head']

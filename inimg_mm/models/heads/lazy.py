@@ -27,3 +27,25 @@ def fcn_skip_head(**options: Any) -> nn.Module:
     from .fcn_skip import FCNSkipHead
 
     return FCNSkipHead(**options)
+
+
+@MODELS.register_module('InceptionHead')
+def inception_head(**options: Any) -> nn.Module:
+    """The head of ``head=dict(type='inimg_mm.InceptionHead')`` in a classifier of mmpretrain.
+
+    Args:
+        **options: See :class:`inimg_mm.models.heads.inception.InceptionHead`.
+
+    Raises:
+        ImportError: If mmpretrain is not installed.
+        ValueError: If an option is out of its range; the message names the choices.
+    """
+    try:
+        import mmpretrain.models  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            f"inimg_mm.InceptionHead is a head of mmpretrain (pip install 'inimg-mm[mm]'): {error}"
+        ) from error
+    from .inception import InceptionHead
+
+    return InceptionHead(**options)

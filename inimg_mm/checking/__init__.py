@@ -1,0 +1,1 @@
+"""Find the faults of a config before a training does."""

@@ -1,0 +1,169 @@
+"""Files out of checkpoints: in other projects' names, and small ones for others to use."""
+
+import hashlib
+import io
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from inimg_mm.errors import CheckpointError
+from inimg_mm.files import replacing
+
+from . import layouts
+from .fitting import grouped
+from .reading import BACKBONE, StateDict, open_checkpoint, read_state_dict, without_wrappers
+
+WHOLE_MODELS = ('mmpretrain',)
+"""Layouts in whose files a classifier makes a whole model: ``backbone.*`` beside it."""
+
+
+def split(model: StateDict) -> tuple[StateDict, StateDict, StateDict]:
+    """Part a model's tensors into those of its backbone, without prefix, of a classifier, and of the rest."""
+    heads = tuple(f'{name}.' for name in layouts.CLASSIFIERS)
+    classifier = {name: value for name, value in model.items() if name.startswith(heads)}
+    rest = {name: value for name, value in model.items() if name not in classifier}
+    inside = [name for name in rest if name.startswith(BACKBONE)]
+    if not inside:
+        return rest, classifier, {}
+    backbone = {name.removeprefix(BACKBONE): rest.pop(name) for name in inside}
+    return without_wrappers(backbone), classifier, rest
+
+
+def convert(
+    source: str | Path,
+    target: str | Path,
+    to: str,
+    layout: str = 'auto',
+    backbone_only: bool = False,
+    trust: bool = False,
+    force: bool = False,
+) -> str:
+    """Write a checkpoint's backbone, and its classifier if it has one, in another project's names.
+
+    Args:
+        source: Path or URL, see :func:`.read_state_dict`.
+        target: File to write, ``.safetensors`` or any other for torch's format.
+        to: A key of :data:`.LAYOUTS`; 'mmpose' is 'mmpose_scnet' for an SCNet's weights. With a
+            classifier 'mmpretrain' is its whole model: ``backbone.*`` and ``head.fc.*``.
+        layout: Whose names the source has; 'auto' detects it.
+        backbone_only: Leave the classifier out.
+        trust: Unpickle whatever is in the source.
+        force: Overwrite the target.
+
+    Returns:
+        What was written, in one line.
+
+    Raises:
+        CheckpointError: If the source cannot be read or holds no backbone that this package knows, or
+            the target exists or cannot be written.
+        ValueError: If a layout is unknown, or has no place for a tensor.
+    """
+    layouts.get(to)
+    path = _checked(target, force)
+    backbone, classifier, rest = split(read_state_dict(source, prefix='', trust=trust))
+    layout = layouts.detect(backbone) if layout == 'auto' else layouts.get(layout).name
+    native = layouts.to_native(backbone if backbone_only else {**backbone, **classifier}, layout)
+    if not any(name.startswith('layer1.0.') for name in native):
+        tops = sorted({name.split('.')[0] for name in native})
+        raise CheckpointError(f'{source} holds no backbone known here; its names start with {tops}')
+    place = layouts.place(native, to)
+    state = layouts.from_native(native, place.name)
+    if to in WHOLE_MODELS and any(name.startswith('fc.') for name in native):
+        head = f'{layouts.get(to).classifier}.'
+        state = {name if name.startswith(head) else BACKBONE + name: value for name, value in state.items()}
+    _write(_serialised(state, path.suffix), path)
+    left = {**rest, **classifier} if backbone_only else rest
+    parts = [f'{path}: {len(state)} tensors, from {layout} to {place.name} names']
+    parts += [f'left out: {grouped(left)}'] if left else []
+    parts += [note for note in dict.fromkeys((layouts.get(layout).note, place.note)) if note]
+    return '; '.join(parts)
+
+
+def publish(source: str | Path, target: str | Path, trust: bool = False, force: bool = False) -> Path:
+    """Write the weights of a training checkpoint alone: no optimiser, no averaged copy, no logs.
+
+    Beside the tensors a file in torch's format keeps the names of the classes that the hosts draw with.
+
+    Args:
+        source: Path or URL of the checkpoint.
+        target: File to write; before its suffix come the first 8 digits of its SHA-256.
+        trust: Unpickle whatever is in the source.
+        force: Overwrite a file of that name.
+
+    Returns:
+        The file.
+
+    Raises:
+        CheckpointError: If the source cannot be read, or the file exists or cannot be written.
+    """
+    target = Path(target)
+    if target.is_dir():
+        raise CheckpointError(f'{target} is a folder')
+    opened = open_checkpoint(source, trust)
+    suffix = target.suffix or '.pth'
+    written: dict[str, Any] = opened.state
+    if suffix != '.safetensors':
+        classes = opened.meta.get('dataset_meta')
+        written = dict(state_dict=opened.state, meta=dict(dataset_meta=classes) if _is_plain(classes) else {})
+    data = _serialised(written, suffix)
+    stem = re.sub(r'-[0-9a-f]{8}$', '', target.stem)
+    path = target.with_name(f'{stem}-{hashlib.sha256(data).hexdigest()[:8]}{suffix}')
+    _write(data, _checked(path, force))
+    return path
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is made of text, numbers and containers, which every reader reads without code."""
+    if isinstance(value, Mapping):
+        return all(_is_plain(part) for pair in value.items() for part in pair)
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or type(value) in (str, int, float, bool)
+
+
+def _checked(target: str | Path, force: bool) -> Path:
+    """The target, if it may be written."""
+    path = Path(target)
+    if path.is_dir():
+        raise CheckpointError(f'{path} is a folder')
+    if path.exists() and not path.is_file():
+        raise CheckpointError(f'{path} is a device or the like, and a file is to be written there')
+    if path.exists() and not force:
+        raise CheckpointError(f'{path} is there already; --force overwrites it')
+    if not path.parent.is_dir():
+        raise CheckpointError(f'there is no folder {path.parent}')
+    return path
+
+
+def _serialised(content: Any, suffix: str) -> bytes:
+    """A file's bytes, the same for the same content."""
+    if suffix == '.safetensors':
+        from safetensors.torch import save
+
+        return save({name: value.detach().clone().contiguous() for name, value in content.items()})
+    buffer = io.BytesIO()
+    torch.save(_detached(content), buffer)
+    return buffer.getvalue()
+
+
+def _detached(content: Any) -> Any:
+    """The same containers with plain tensors that own no more memory than they show."""
+    if isinstance(content, Mapping):
+        return {key: _detached(value) for key, value in content.items()}
+    if not isinstance(content, Tensor):
+        return content
+    value = content.detach()
+    return value if value.untyped_storage().nbytes() == value.nbytes else value.clone()
+
+
+def _write(data: bytes, path: Path) -> None:
+    """Write beside the target, then rename: the target is whole, or as it was."""
+    try:
+        with replacing(path) as temporary:
+            temporary.write_bytes(data)
+    except OSError as error:
+        raise CheckpointError(f'cannot write {path}: {error.strerror or error}') from error

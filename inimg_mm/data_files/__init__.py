@@ -1,0 +1,1 @@
+"""Files of data: reading them, and what they can have wrong."""

@@ -1,0 +1,103 @@
+"""Markdown tables of the zoo, and the places in a README that hold them."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from inimg_mm import zoo
+from inimg_mm.errors import UsageError
+
+from .complexity import measure
+
+GATE_SPECS = {
+    'SE': dict(type='SE'),
+    'CMPE-SE double FC': dict(type='CMPESE', view='double_fc'),
+    'CMPE-SE 2x1 pair view': dict(type='CMPESE', view='pair_2x1'),
+    'CMPE-SE 1x1 pair view': dict(type='CMPESE', view='pair_1x1'),
+    'CMPE-SE folded 3x3': dict(type='CMPESE', view='folded_3x3'),
+    'Inner-Imaging D': dict(type='InnerImaging', streams=2, filters=((2, 1),), fold=None),
+    'Inner-Imaging D+A': dict(type='InnerImaging', streams=2, filters=((1, 1), (2, 1)), fold=None),
+    'Inner-Imaging D+A+F': dict(type='InnerImaging', streams=2, filters=((1, 1), (2, 1), (3, 3)), fold=16),
+}
+"""Every gate, for the table of what each adds to ResNet-50."""
+
+
+def zoo_table() -> str:
+    """A row per backbone: what it is, what we compute, what was published."""
+    rows = [
+        '| name | config | parameters, M | multiply-adds at 224, G | top-1 in the paper, % | paper '
+        "| COCO box / mask AP in SCNet's paper, % |",
+        '| --- | --- | ---: | ---: | ---: | --- | --- |',
+    ]
+    for name, model in zoo.MODELS.items():
+        size = measure(name)
+        options = ', '.join(f'{key}={value!r}' for key, value in model.config.items())
+        paper = (
+            f'[{model.paper}](https://arxiv.org/abs/{model.paper})'
+            if model.paper[0].isdigit()
+            else model.paper
+        )
+        top1 = f'{model.top1:.2f}'.rstrip('0').rstrip('.') if model.top1 else ''
+        coco = f'{model.box_ap} / {model.mask_ap}' if model.box_ap else ''
+        rows.append(
+            f'| {name} | `{options}` | {size.params / 1e6:.2f} | {size.macs / 1e9:.3f} | {top1} | {paper} '
+            f'| {coco} |'
+        )
+    return '\n'.join(rows)
+
+
+def gate_table() -> str:
+    """A row per gate: what it adds to ResNet-50."""
+    plain = measure('resnet50')
+    rows = [
+        '| gate in ResNet-50 | parameters, M | added | multiply-adds at 224, G | added |',
+        '| --- | ---: | ---: | ---: | ---: |',
+        f'| none | {plain.params / 1e6:.3f} | | {plain.macs / 1e9:.3f} | |',
+    ]
+    for name, attention in GATE_SPECS.items():
+        size = measure('resnet50', attention=attention)
+        rows.append(
+            f'| {name} | {size.params / 1e6:.3f} | {size.params / plain.params - 1:.2%} '
+            f'| {size.macs / 1e9:.3f} | {size.macs / plain.macs - 1:.3%} |'
+        )
+    return '\n'.join(rows)
+
+
+Tables = Mapping[str, Callable[[], str]]
+TABLES: Tables = {'zoo': zoo_table, 'gates': gate_table}
+"""The tables of the backbones. A task's README has one, 'configs'."""
+
+
+def fill(text: str, tables: Tables = TABLES) -> str:
+    """Replace what stands between ``<!-- NAME -->`` and ``<!-- end NAME -->`` by each table.
+
+    Raises:
+        UsageError: If ``text`` has no such place for any table.
+    """
+    found = False
+    for name, table in tables.items():
+        begin, end = f'<!-- {name} -->', f'<!-- end {name} -->'
+        if begin in text and end in text:
+            head, rest = text.split(begin, 1)
+            text = f'{head}{begin}\n{table()}\n{end}{rest.split(end, 1)[1]}'
+            found = True
+    if not found:
+        raise UsageError(
+            f'no place for a table; write <!-- NAME --> and <!-- end NAME -->, NAME of {list(tables)}'
+        )
+    return text
+
+
+def fill_file(path: Path, tables: Tables = TABLES) -> bool:
+    """Bring the tables in a Markdown file up to date.
+
+    Returns:
+        Whether the file changed.
+
+    Raises:
+        UsageError: If the file has no place for a table.
+    """
+    before = path.read_text()
+    after = fill(before, tables)
+    if after != before:
+        path.write_text(after)
+    return after != before

@@ -1,0 +1,203 @@
+"""Own data in the zoo's configs, whose bases are the hosts': other data sets, transforms and evaluators."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+from PIL import Image
+
+from helpers.own_data import SPLITS, build, draw, named_labels, write_coco
+from inimg_mm.checking.training_step import check_config
+from inimg_mm.config_tree import nodes
+from inimg_mm.datasets import own_data
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+
+
+def load(name, root, delta=None, **options):
+    """A config on own data: by a three-line delta in a file, or by the function."""
+    path = CONFIGS / f'{name}.py'
+    if delta is None:
+        cfg = Config.fromfile(path)
+        own_data(cfg, str(root), **options)
+        return cfg
+    arguments = ', '.join([repr(str(root)), *(f'{key}={value!r}' for key, value in options.items())])
+    delta.write_text(
+        f'_base_ = {str(path)!r}\nfrom inimg_mm.datasets import own_data\nown_data(_base_, {arguments})\n'
+    )
+    return Config.fromfile(delta)
+
+
+def assert_it_trains(cfg, size=(64, 64)):
+    assert [finding for finding in check_config(cfg, init=False, size=size) if finding.fault] == []
+
+
+def numbers(cfg, name):
+    return {node[name] for node in nodes([cfg.model, cfg.get('data_preprocessor')]) if name in node}
+
+
+# ---- COCO format -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def boxes(tmp_path):
+    categories = [dict(id=7, name='dog'), dict(id=3, name='cat')]
+    return write_coco(tmp_path / 'boxes', categories, dict(train=[(80, 60)] * 2, val=[(80, 60)]))
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        'coco_detection/retinanet_scnet50_fpn_1x_coco',
+        'coco_detection/faster-rcnn_se-r50-warm_fpn_1x_coco',
+        'coco_instance/cascade-mask-rcnn_ini-r50_fpn_2x_coco',
+    ],
+)
+def test_detection(name, boxes, tmp_path):
+    cfg = load(name, boxes, tmp_path / 'delta.py', image_scale=(64, 48), flip=0.25)
+    assert numbers(cfg, 'num_classes') == {2}
+    for loader in SPLITS:
+        dataset = build(cfg, loader)
+        assert len(dataset) == (2 if loader == 'train_dataloader' else 1)
+        assert dataset[0]['inputs'].shape == (3, 48, 64)
+        assert named_labels(dataset) == ['dog', 'cat']
+    for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
+        assert Path(evaluator.ann_file) == boxes / 'val.json'
+    if name.endswith('1x_coco'):
+        assert_it_trains(cfg)
+
+
+@pytest.mark.parametrize(
+    'transform',
+    [
+        dict(type='RandomChoiceResize', scales=[(1333, 480), (1333, 800)], keep_ratio=True),
+        dict(type='RandomResize', scale=(1333, 800), ratio_range=(1.0, 1.0), keep_ratio=True),
+    ],
+    ids=lambda transform: transform['type'],
+)
+def test_training_at_several_scales(transform, boxes):
+    cfg = Config.fromfile(CONFIGS / 'coco_detection' / 'faster-rcnn_scnet50_fpn_1x_coco.py')
+    pipeline = cfg.train_dataloader.dataset.pipeline
+    cfg.train_dataloader.dataset.pipeline = [transform if t.type == 'Resize' else t for t in pipeline]
+    own_data(cfg, str(boxes), image_scale=(64, 48))
+    assert build(cfg, 'train_dataloader')[0]['inputs'].shape == (3, 48, 64)
+
+
+@pytest.mark.parametrize('name', ['', '_python'])
+def test_keypoints(name, tmp_path):
+    names = ['left_eye', 'right_eye', 'beak']
+    categories = [dict(id=1, name='owl', keypoints=names, skeleton=[[1, 3], [2, 3]])]
+    root = write_coco(tmp_path / 'poses', categories, dict(train=[(40, 30)] * 2, val=[(40, 30)]))
+    name = f'coco_keypoint/td-hm_scnet50_8xb64-210e_coco-256x192{name}'
+    cfg = load(name, root, None if name.endswith('python') else tmp_path / 'delta.py', image_scale=(64, 96))
+    for loader in SPLITS:
+        dataset = build(cfg, loader)  # the base's has a file of detected persons
+        assert len(dataset) == (2 if loader == 'train_dataloader' else 1)
+        assert dataset.metainfo['flip_indices'] == [1, 0, 2]
+        assert dataset[0]['inputs'].shape == (3, 96, 64)
+    assert build(cfg, 'train_dataloader')[0]['data_samples'].gt_fields.heatmaps.shape == (3, 24, 16)
+    assert Path(cfg.val_evaluator.ann_file) == Path(cfg.test_evaluator.ann_file) == root / 'val.json'
+    assert cfg.model.head.out_channels == 3
+    assert_it_trains(cfg, (64, 96))
+
+
+# ---- a folder a class --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    'name', ['se-r50_32xb32_in1k', 'scnet50-v1d_8xb32_in1k', 'cmpese-r50-1x1_8xb32_in1k_python']
+)
+def test_classification(name, tmp_path):
+    for split in ('train', 'val'):
+        for label in ('cat', 'dog', 'owl'):
+            draw(tmp_path / 'data' / split / label / '0.jpg', (50, 50))
+    # ImageNet's lists, which are not of this data
+    (tmp_path / 'data' / 'meta').mkdir()
+    (tmp_path / 'data' / 'meta' / 'train.txt').write_text('n01440764/n01440764_18.JPEG 0\n')
+    delta = None if name.endswith('python') else tmp_path / 'delta.py'
+    cfg = load(f'imagenet/{name}', tmp_path / 'data', delta, image_scale=(32, 24), flip=0.25)
+    for loader in SPLITS:
+        dataset = build(cfg, loader)
+        assert tuple(dataset.metainfo['classes']) == ('cat', 'dog', 'owl')
+        assert [dataset[i]['data_samples'].gt_label.item() for i in range(len(dataset))] == [0, 1, 2]
+        assert dataset[0]['inputs'].shape == (3, 24, 32)
+    assert numbers(cfg, 'num_classes') == {3}
+    assert (
+        tuple(cfg.val_evaluator.topk) == tuple(cfg.model.head.topk) == (1,)
+    )  # a fifth of three there is not
+    (edge,) = [t for t in cfg.val_dataloader.dataset.pipeline if t.get('edge')]
+    assert edge.scale == round(32 * 256 / 224)
+    assert_it_trains(cfg)
+
+
+# ---- a label map an image ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def maps(tmp_path):
+    for split, count in (('train', 2), ('val', 1)):
+        (tmp_path / 'maps' / 'labels' / split).mkdir(parents=True)
+        for index in range(count):
+            draw(tmp_path / 'maps' / 'images' / split / f'{index}.jpeg', (96, 64))
+            labels = np.full((64, 96), 255, np.uint8)
+            labels[:32], labels[32:60] = 0, 1
+            Image.fromarray(labels).save(tmp_path / 'maps' / 'labels' / split / f'{index}.png')
+    return tmp_path / 'maps'
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        'fcn-8s_scnet50_4xb4-20k_voc12aug-512x512',
+        'fcn_ini-r50-d8_4xb4-20k_voc12aug-512x512',
+        'fcn-8s_scnet50_4xb4-20k_voc12aug-512x512_python',
+    ],
+)
+def test_segmentation(name, maps, tmp_path):
+    delta = None if name.endswith('python') else tmp_path / 'delta.py'
+    options = dict(classes=('sky', 'sea'), image_scale=(48, 32), flip=0.25, repeat=2)
+    cfg = load(f'voc_semantic/{name}', maps, delta, **options)
+    for loader in SPLITS:
+        dataset = build(cfg, loader)
+        assert len(dataset) == (4 if loader == 'train_dataloader' else 1)
+        assert tuple(dataset.metainfo['classes']) == ('sky', 'sea')
+        item = dataset[0]
+        assert set(item['data_samples'].gt_sem_seg.data.unique().tolist()) == {0, 1, 255}
+        assert item['inputs'].shape == ((3, 512, 512) if loader == 'train_dataloader' else (3, 32, 48))
+    assert numbers(cfg, 'num_classes') == {2}
+    assert_it_trains(cfg)
+
+
+BAD_MAPS = {
+    'no classes': (dict(), None, 'give classes'),
+    'no folder': (dict(classes=['a']), lambda root: (root / 'labels').rename(root / 'x'), 'labels/train/'),
+    'no label': (
+        dict(classes=['a']),
+        lambda root: (root / 'labels' / 'val' / '0.png').unlink(),
+        r'images/val/0\.jpeg has no label map .*labels/val/0\.png',
+    ),
+    'two suffixes': (
+        dict(classes=['a']),
+        lambda root: (root / 'images' / 'val' / '0.jpeg').rename(root / 'images' / 'val' / '0.jpg'),
+        r"one suffix.*'\.jpeg', '\.jpg'",
+    ),
+}
+
+
+@pytest.mark.parametrize('case', BAD_MAPS)
+def test_bad_maps(case, maps):
+    options, change, message = BAD_MAPS[case]
+    if change:
+        change(maps)
+    with pytest.raises(ValueError, match=message):
+        load('voc_semantic/fcn-8s_scnet50_4xb4-20k_voc12aug-512x512', maps, **options)
+
+
+def test_nothing_to_resize(maps):
+    cfg = Config.fromfile(CONFIGS / 'voc_semantic' / 'fcn-8s_scnet50_4xb4-20k_voc12aug-512x512.py')
+    pipeline = cfg.val_dataloader.dataset.pipeline
+    for loader in ('val_dataloader', 'test_dataloader'):
+        cfg[loader].dataset.pipeline = [t for t in pipeline if t.type != 'Resize']
+    with pytest.raises(ValueError, match=r'the test pipeline has none of Resize.*\(48, 32\)'):
+        own_data(cfg, str(maps), classes=('sky', 'sea'), image_scale=(48, 32))
