@@ -8,15 +8,16 @@ import torch
 from mmcv.cnn.bricks import DropPath
 from torch import nn
 from torch.autograd import forward_ad
-from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from inimg_mm import zoo
 from inimg_mm.models.attention import SE, DoubleFC, InnerImaging, SEPlugin, cmpe_se, recalibrated_add
 from inimg_mm.models.backbones import blocks, sc_operations
 from inimg_mm.models.backbones.tails import gated_in_one, is_gated_in_one
+from inimg_mm.registry import MODELS
 
 TOLERANCE = 1e-10
+RELU = nn.ReLU(inplace=True)
 GATES = {
     'SE': SE,
     'double FC': DoubleFC,
@@ -52,27 +53,29 @@ def streams(layout='NCHW', dtype=torch.float64, shape=(4, 32, 6, 5)):
     return [LAYOUTS[layout](torch.randn(shape, dtype=dtype) + 1).requires_grad_() for _ in '12']
 
 
-def formula(shortcut, residual, gate, drop_path):
-    return F.relu(recalibrated_add(shortcut, residual, gate, drop_path))
+def formula(shortcut, residual, gate, drop_path, relu=None):
+    out = recalibrated_add(shortcut, residual, gate, drop_path)
+    return out if relu is None else relu(out)
 
 
-def trace_of(form, gate, drop_path, leaves):
+def trace_of(form, gate, drop_path, leaves, relu=RELU):
     """What a form gives: map, gradients, statistics, and the random state behind it."""
     torch.manual_seed(1)
     gate = copy.deepcopy(gate)
-    out = form(*leaves, gate, drop_path)
+    out = form(*leaves, gate, drop_path, relu)
     grads = torch.autograd.grad(out.sin().sum(), [*leaves, *gate.parameters()])
     return [out, *grads, *gate.buffers(), torch.rand(3)]
 
 
 @pytest.mark.parametrize('layout', LAYOUTS)
+@pytest.mark.parametrize('relu', [RELU, None], ids=str)
 @pytest.mark.parametrize('drop_path', [nn.Identity(), DropPath(0.4), DropPath(0.4).eval()], ids=str)
 @pytest.mark.parametrize('name', GATES)
-def test_the_same_as_the_formula(name, drop_path, layout):
+def test_the_same_as_the_formula(name, drop_path, relu, layout):
     gate, leaves = GATES[name](32).double(), streams(layout)
-    assert is_gated_in_one(*leaves, gate, drop_path, nn.ReLU())
-    expected = trace_of(formula, gate, drop_path, leaves)
-    assert_close(trace_of(gated_in_one, gate, drop_path, leaves), expected)
+    assert is_gated_in_one(*leaves, gate, drop_path, relu)
+    expected = trace_of(formula, gate, drop_path, leaves, relu)
+    assert_close(trace_of(gated_in_one, gate, drop_path, leaves, relu), expected)
 
 
 @pytest.mark.parametrize('name', GATES)
@@ -92,7 +95,7 @@ def test_what_needs_no_gradient(name, frozen):
     gate.requires_grad_(frozen != 'gate')
     leaves = [leaf for leaf in (shortcut, residual, *gate.parameters()) if leaf.requires_grad]
     actual, expected = (
-        torch.autograd.grad(form(shortcut, residual, gate, nn.Identity()).sin().sum(), leaves)
+        torch.autograd.grad(form(shortcut, residual, gate, nn.Identity(), RELU).sin().sum(), leaves)
         for form in (gated_in_one, formula)
     )
     assert_close(actual, expected)
@@ -101,22 +104,23 @@ def test_what_needs_no_gradient(name, frozen):
 @pytest.mark.parametrize('name', GATES)
 def test_one_gradient_alone_and_the_graph_twice(name):
     gate, leaves = GATES[name](32).double(), streams('channels_last')
-    loss = gated_in_one(*leaves, gate, nn.Identity()).sin().sum()
+    loss = gated_in_one(*leaves, gate, nn.Identity(), RELU).sin().sum()
     expected = torch.autograd.grad(
-        formula(*leaves, gate, nn.Identity()).sin().sum(), [*leaves, *gate.parameters()]
+        formula(*leaves, gate, nn.Identity(), RELU).sin().sum(), [*leaves, *gate.parameters()]
     )
     for leaf, gradient in zip([*leaves, *gate.parameters()], expected, strict=True):
         assert_close(torch.autograd.grad(loss, leaf, retain_graph=True), [gradient])
     assert_close(torch.autograd.grad(loss, [*leaves, *gate.parameters()]), expected)
 
 
+@pytest.mark.parametrize('relu', [RELU, None], ids=str)
 @pytest.mark.parametrize('name', GATES)
-def test_second_derivatives(name):
+def test_second_derivatives(name, relu):
     gate, leaves = GATES[name](32).double(), streams()
     leaves += list(gate.parameters())
 
     def second(form):
-        out = form(*leaves[:2], gate, nn.Identity())
+        out = form(*leaves[:2], gate, nn.Identity(), relu)
         first = torch.autograd.grad(out.sin().sum(), leaves, create_graph=True)
         # the map once more beside its gradients: both kinds of gradients meet in one backward pass
         return torch.autograd.grad(sum(g.square().sum() for g in first) + out.cos().sum(), leaves)
@@ -129,16 +133,17 @@ def test_mixed_precision(name):
     gate = GATES[name](32)
     leaves = streams(dtype=torch.bfloat16)
     with torch.autocast('cpu', torch.bfloat16):
-        assert is_gated_in_one(*leaves, gate, nn.Identity(), nn.ReLU())
+        assert is_gated_in_one(*leaves, gate, nn.Identity(), RELU)
         actual = trace_of(gated_in_one, gate, nn.Identity(), leaves)
         expected = trace_of(formula, gate, nn.Identity(), leaves)
     assert torch.equal(actual[0], expected[0])
     assert_close(actual, expected, tolerance=2e-2)  # a few roundings to 8 bits, in another order
     mixed = leaves[0].detach().float(), leaves[1]
-    assert not is_gated_in_one(*mixed, gate, nn.Identity(), nn.ReLU())
+    assert not is_gated_in_one(*mixed, gate, nn.Identity(), RELU)
     assert formula(*mixed, gate, nn.Identity()).dtype == torch.float32
 
 
+PREACT = 'inimg_mm.PreActResNet'
 NETS = {
     'plain': ('resnet50', {}),
     'basic': ('seresnet50', dict(depth=18)),
@@ -150,6 +155,9 @@ NETS = {
     'norms in eval': ('cmpese_resnet50_pair_1x1', dict(norm_eval=True, frozen_stages=1)),
     'pair 1x1': ('cmpese_resnet50_pair_1x1', {}),
     'D+A+F': ('resnet50', dict(attention=dict(type='InnerImaging'))),
+    'PreActResNet': (PREACT, dict(attention=dict(type='CMPESE'))),
+    'PreActResNet, drop path': (PREACT, dict(attention=dict(type='SE'), drop_path_rate=0.5)),
+    'PreActResNet, plain': (PREACT, dict(with_cp=True)),
     'SCNet': ('scnet50', {}),
     'SCNet v1d': ('scnet50', dict(zoo.V1D, avd=True)),
     'SCNet without identity': ('scnet50', dict(identity=False, pooling='max')),
@@ -159,14 +167,19 @@ NETS = {
 }
 
 
-ROUNDED = ['SE, drop path', 'D+A+F']
+ROUNDED = ['SE, drop path', 'PreActResNet, drop path', 'D+A+F']
 """What is rounded elsewhere: a sample's factor, a bank of filters; the maps of all others are bit-equal."""
 
 
 def net_of(case):
     name, options = NETS[case]
-    stages = dict(num_stages=2, strides=(1, 2), dilations=(1, 1), out_indices=(0, 1))
-    net = zoo.build(name, **dict(stages, base_channels=16, stem_channels=16, **options))
+    config = dict(type=PREACT, depth=50) if name == PREACT else zoo.get(name).config
+    small = dict(
+        num_stages=2, strides=(1, 2), dilations=(1, 1), stage_with_dcn=(False,) * 2, out_indices=(0, 1)
+    )
+    net = MODELS.build(
+        {**copy.deepcopy(config), **small, 'base_channels': 16, 'stem_channels': 16, **options}
+    )
     for parameter in net.parameters():
         scale = parameter[0].numel() ** -0.5
         nn.init.uniform_(parameter, 0.5, 1) if parameter.dim() == 1 else nn.init.normal_(parameter, std=scale)
@@ -384,4 +397,4 @@ def test_who_rewrites_the_operations_finds_the_plain_ones(use):
 def test_a_plugin_rescales_as_ever():
     plugin, x = SEPlugin(32), torch.randn(2, 32, 4, 4)
     torch.testing.assert_close(plugin(x), x * torch.sigmoid(plugin.conv2(plugin.conv1(x.mean((2, 3), True)))))
-    assert not is_gated_in_one(x, x, plugin, nn.Identity(), nn.ReLU())
+    assert not is_gated_in_one(x, x, plugin, nn.Identity())

@@ -133,14 +133,18 @@ class InnerImaging(Gate):
     def excite(self, *means: Tensor) -> Tensor:
         """See :meth:`Gate.excite`."""
         image = self.image.render(means)
-        if self.average_maps and is_untouched(*self.filters) and collapses(self.filters, image):
+        if self._banks_are_one(image):
             maps = [condense(self.filters, image)]
         else:
             maps = [bank(image) for bank in self.filters]
             maps = [_average(maps)] if self.average_maps else maps
         codes = [F.relu(encode(m.flatten(1))) for encode, m in zip(self.encoders, maps, strict=True)]
-        code = _average(codes)
-        return torch.sigmoid(self.decoder(code))[..., None, None]
+        return torch.sigmoid(self.decoder(_average(codes)))[..., None, None]
+
+    def _banks_are_one(self, image: Tensor) -> bool:
+        """Whether the average of the banks' maps may be computed without calling each bank."""
+        own = all(type(bank) is GroupingFilter for bank in self.filters)
+        return self.average_maps and own and is_untouched(*self.filters) and collapses(self.filters, image)
 
     def extra_repr(self) -> str:
         """The image that this gate looks at."""

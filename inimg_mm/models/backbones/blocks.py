@@ -128,6 +128,8 @@ class ResidualBlock(BaseModule):
 
     expansion: ClassVar[int] = 1
     """Channels of the output over the block's planes."""
+    rectified: ClassVar[bool] = True
+    """Whether a ReLU follows the add."""
 
     def __init__(
         self, options: BlockOptions, downsample: nn.Module | None = None, gate: Gate | None = None
@@ -162,10 +164,6 @@ class ResidualBlock(BaseModule):
         shortcut = x if self.downsample is None else self.downsample(x)
         return shortcut, self.branch(x)
 
-    def activate(self, x: Tensor) -> Tensor:
-        """What follows the add."""
-        return self.relu(x)
-
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C_in, H, W) to (N, C_out, H / stride, W / stride)."""
         return self.run(self.output, x)
@@ -196,12 +194,15 @@ class ResidualBlock(BaseModule):
 
     def join(self, shortcut: Tensor, residual: Tensor) -> Tensor:
         """The output of the block from its two paths, each (N, C, H, W)."""
-        gate, rectified = self.gate_module, type(self).activate is ResidualBlock.activate
-        if rectified and is_gated_in_one(shortcut, residual, gate, self.drop_path, self.relu):
-            return gated_in_one(shortcut, residual, gate, self.drop_path)
+        gate = self.gate_module
+        parts = (self.drop_path, self.relu) if self.rectified else (self.drop_path,)
+        if gate is not None and is_gated_in_one(shortcut, residual, gate, *parts):
+            return gated_in_one(shortcut, residual, gate, *parts)
         if gate is None and type(self.drop_path) is nn.Identity:
-            return self.activate(sum_in_place(shortcut, residual, self.last_affine))
-        return self.activate(recalibrated_add(shortcut, residual, gate, self.drop_path))
+            out = sum_in_place(shortcut, residual, self.last_affine)
+        else:
+            out = recalibrated_add(shortcut, residual, gate, self.drop_path)
+        return self.relu(out) if self.rectified else out
 
     def add_norm(self, norm_cfg: dict[str, Any], channels: int, postfix: int | str) -> str:
         """Add a norm under the name that mmcv gives it ('bn1' for BN and 1); returns the name."""

@@ -25,6 +25,7 @@ class NormConvBlock(ResidualBlock):
         **paths: ``downsample`` and ``gate`` of :class:`.ResidualBlock`.
     """
 
+    rectified = False
     begins_with_relu: ClassVar[bool] = True
     """Whether a ReLU follows the first norm."""
     ends_in_norm: ClassVar[bool] = False
@@ -79,10 +80,6 @@ class NormConvBlock(ResidualBlock):
     def paths(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """See :meth:`.ResidualBlock.paths`."""
         return self.paths_from(x, self.preactivate(x))
-
-    def activate(self, x: Tensor) -> Tensor:
-        """Nothing follows the add."""
-        return x
 
     def forward(self, x: Tensor, with_preactivation: bool = False) -> Any:
         """See :meth:`.ResidualBlock.forward`; ``with_preactivation`` returns what was read beside it."""

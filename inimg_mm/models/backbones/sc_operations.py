@@ -96,12 +96,12 @@ class _TwoProjections(Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, *weights = ctx.saved_tensors
-        (first, second), grads = (w.flatten(1) for w in weights), [_rows(grad) for grad in grads]
-        of_x = grads[0].mm(first).addmm_(grads[1], second)
+        rows = [_rows(grad) for grad in grads]
+        of_x = rows[0].mm(weights[0].flatten(1)).addmm_(rows[1], weights[1].flatten(1))
         of_x = of_x.view(len(x), *x.shape[2:], x.shape[1]).permute(0, 3, 1, 2)
         of_weights = [
             (grad.T @ _rows(x)).view_as(weight) if needed else None
-            for grad, weight, needed in zip(grads, weights, ctx.needs_input_grad[1:], strict=True)
+            for grad, weight, needed in zip(rows, weights, ctx.needs_input_grad[1:], strict=True)
         ]
         return of_x, *of_weights
 

@@ -24,28 +24,33 @@ CACHED_VALUES = 2**18
 
 
 def is_gated_in_one(
-    shortcut: Tensor, residual: Tensor, gate: nn.Module | None, drop_path: nn.Module, relu: nn.Module
+    shortcut: Tensor,
+    residual: Tensor,
+    gate: nn.Module,
+    drop_path: nn.Module,
+    relu: nn.Module | None = None,
 ) -> bool:
     """Whether :func:`gated_in_one` may stand for the template's formula: nobody looks at a part of it.
 
-    The arguments are those of the formula. Maps of two dtypes, as mixed precision may leave them, are
-    not added here: the formula promotes them.
+    Maps of two dtypes, as mixed precision may leave them, are not added here: the formula promotes them.
     """
     return (
         isinstance(gate, Gate)
         and is_eager(shortcut, residual)
         and type(gate).forward is Gate.forward
-        and type(relu) is nn.ReLU
         and type(drop_path) in (DropPath, nn.Identity)
+        and (relu is None or type(relu) is nn.ReLU and is_untouched(relu))
         and residual.device.type == 'cpu'
         and residual.dtype == shortcut.dtype
         and residual.shape == shortcut.shape
         and residual.numel() > 0
-        and is_untouched(gate, drop_path, relu)
+        and is_untouched(gate, drop_path)
     )
 
 
-def gated_in_one(shortcut: Tensor, residual: Tensor, gate: Gate, drop_path: nn.Module) -> Tensor:
+def gated_in_one(
+    shortcut: Tensor, residual: Tensor, gate: Gate, drop_path: nn.Module, relu: nn.Module | None = None
+) -> Tensor:
     """``relu(shortcut + gate(residual, shortcut) * drop_path(residual))``, each gradient written once.
 
     Args:
@@ -53,13 +58,14 @@ def gated_in_one(shortcut: Tensor, residual: Tensor, gate: Gate, drop_path: nn.M
         residual: (N, C, H, W).
         gate: Read without its own ``forward``, see :func:`is_gated_in_one`.
         drop_path: Drops samples; what it draws does not depend on the maps.
+        relu: None where nothing follows the sum.
     """
     with torch.autocast(residual.device.type, enabled=False):
-        *means, q, g = _Means.apply(residual, shortcut, gate.needs_shortcut, gate.dtype)
+        *means, q, g = _Means.apply(residual, shortcut, gate.needs_shortcut, gate.dtype, relu is not None)
     weight = gate.weigh(means, residual.dtype)
     if isinstance(drop_path, DropPath):
         weight = weight * drop_path(residual.new_ones(len(residual), 1, 1, 1))
-    return _Tail.apply(residual, shortcut, weight, q, g)
+    return _Tail.apply(residual, shortcut, weight, q, g, relu is not None)
 
 
 def sum_in_place(shortcut: Tensor, residual: Tensor, last: nn.Module) -> Tensor:
@@ -73,7 +79,7 @@ def sum_in_place(shortcut: Tensor, residual: Tensor, last: nn.Module) -> Tensor:
         and is_eager(shortcut, residual)
         and residual.dtype == shortcut.dtype
         and residual is not shortcut
-        and not residual.is_leaf
+        and not (residual.is_leaf and residual.requires_grad)
         and is_untouched(last)
     ):
         return residual.add_(shortcut)
@@ -83,18 +89,18 @@ def sum_in_place(shortcut: Tensor, residual: Tensor, last: nn.Module) -> Tensor:
 class _Means(Function):
     """The streams' means, and two carriers to :class:`_Tail`, through which it sends q and g back.
 
-    A carrier has the shape of what comes back through it and no values of its own.
+    A carrier has the shape of what comes back through it and no values of its own. ``owned``: q is a map that
+    the tail has made, and may be changed.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, residual: Tensor, shortcut: Tensor, both: bool, dtype: torch.dtype
+        ctx: Any, residual: Tensor, shortcut: Tensor, both: bool, dtype: torch.dtype, owned: bool
     ) -> tuple[Tensor, ...]:
         ctx.set_materialize_grads(False)
-        ctx.shape = residual.shape
-        means = [
-            stream.mean((2, 3), keepdim=True, dtype=dtype) for stream in (residual, shortcut)[: 1 + both]
-        ]
+        ctx.shape, ctx.owned = residual.shape, owned
+        streams = (residual, shortcut) if both else (residual,)
+        means = [stream.mean((2, 3), keepdim=True, dtype=dtype) for stream in streams]
         nothing = residual.new_zeros(())
         return *means, nothing.expand(residual.shape), nothing.expand(*residual.shape[:2], 1, 1)
 
@@ -102,34 +108,35 @@ class _Means(Function):
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         *means, q, g = grads
         pixels = ctx.shape[2] * ctx.shape[3]
-        of_residual, of_shortcut = (_over(pixels, mean) for mean in (*means, None)[:2])
-        if q is None:  # either what is behind needs no gradient, or the tail has sent its own
-            return (
-                *(None if k is None else k.expand(ctx.shape) for k in (of_residual, of_shortcut)),
-                None,
-                None,
-            )
-        residual = q * g if of_residual is None else torch.addcmul(of_residual.to(q.dtype), q, g)
-        return residual, q if of_shortcut is None else q.add_(of_shortcut), None, None
+        k, v = (None if mean is None else mean / pixels for mean in (*means, None)[:2])
+        if q is None or g is None:  # the tail has sent its own gradients, or the streams need none
+            constants = [None if value is None else value.expand(ctx.shape) for value in (k, v)]
+            return *constants, None, None, None
+        of_residual = q * g if k is None else torch.addcmul(k.to(q.dtype), q, g)
+        if v is not None:
+            q = q.add_(v) if ctx.owned else q + v.to(q.dtype)
+        return of_residual, q, None, None, None
 
 
 class _Tail(Function):
     """``relu(shortcut + weight * residual)``; the streams' gradients are left to :class:`_Means` to write."""
 
     @staticmethod
-    def forward(ctx: Any, residual: Tensor, shortcut: Tensor, weight: Tensor, q: Tensor, g: Tensor) -> Tensor:
-        out = torch.addcmul(shortcut, residual, weight).relu_()
-        ctx.save_for_backward(residual, weight, out)
+    def forward(
+        ctx: Any, residual: Tensor, shortcut: Tensor, weight: Tensor, q: Tensor, g: Tensor, rectified: bool
+    ) -> Tensor:
+        out = torch.addcmul(shortcut, residual, weight)
+        ctx.save_for_backward(residual, weight, *([out.relu_()] if rectified else []))
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        residual, weight, out = ctx.saved_tensors
-        q = torch.ops.aten.threshold_backward(grads[0], out, 0)
+        residual, weight, *out = ctx.saved_tensors
+        q = torch.ops.aten.threshold_backward(grads[0], *out, 0) if out else grads[0]
         of_weight = _sums_of_products(q, residual)
         if torch.is_grad_enabled():  # for second derivatives each gradient must be its own formula's
-            return q * weight, q, of_weight, None, None
-        return None, None, of_weight, q, weight
+            return q * weight, q, of_weight, None, None, None
+        return None, None, of_weight, q, weight, None
 
 
 def _sums_of_products(a: Tensor, b: Tensor) -> Tensor:
@@ -143,7 +150,3 @@ def _sums_of_products(a: Tensor, b: Tensor) -> Tensor:
         for x, y in zip(a.split(step, dim), b.split(step, dim), strict=True)
     ]
     return (sum(sums[1:], sums[0]) if by_rows else torch.cat(sums)).to(a.dtype)
-
-
-def _over(pixels: int, mean: Tensor | None) -> Tensor | None:
-    return None if mean is None else mean / pixels
