@@ -12,10 +12,10 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from inimg_mm.models.attention import Gate, recalibrated_add
-from inimg_mm.models.checks import layer_config
 from inimg_mm.models.fused import Fused, can_fuse, norm_act, opened, tail, tail_fuses
 
 from .recomputing import checkpointed
+from .stages import spatial_conv_cfg
 from .tails import gated_in_one, is_gated_in_one, sum_in_place
 
 PLAIN_WIDTH = 64
@@ -177,7 +177,7 @@ class ResidualBlock(BaseModule):
 
     def output(self, x: Tensor) -> Tensor:
         """The block's output, not recomputed; its end is fused where that gives the same numbers."""
-        y = self.before_norm(x) if can_fuse(self.fused, x) else None
+        y = self.before_norm(x) if self.rectified and can_fuse(self.fused, x) else None
         if y is None:
             return self.join(*self.paths(x))
         shortcut, norm = opened(self.downsample, x)
@@ -284,24 +284,3 @@ class Bottleneck(ConvNormBlock):
 
     expansion = 4
     convolutions = staticmethod(bottleneck_convolutions)
-
-
-def spatial_conv_cfg(
-    conv_cfg: dict[str, Any] | None, dcn: dict[str, Any] | None, stride: int
-) -> dict[str, Any] | None:
-    """Config of a block's 3x3 convolution: the deformable one where ``dcn`` asks for it.
-
-    Raises:
-        ImportError: If mmcv was built without its ops.
-    """
-    if dcn is None:
-        return conv_cfg
-    try:
-        import mmcv.ops  # noqa: F401  registers DCN and DCNv2
-    except ImportError as error:
-        raise ImportError(f'dcn={dcn!r} needs mmcv with its compiled ops (mmcv._ext): {error}') from error
-    layer_config('dcn', dcn, "dict(type='DCNv2', deform_groups=1)")
-    options = dict(dcn)
-    if options.pop('fallback_on_stride', False) and stride != 1:
-        return conv_cfg
-    return options

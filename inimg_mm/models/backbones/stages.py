@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from inimg_mm.models.checks import is_integer, one_flag_each, one_size_each
+from inimg_mm.models.checks import is_integer, layer_config, one_flag_each, one_size_each
 
 
 def block_dilations(
@@ -53,3 +53,24 @@ def three_equal_stages(
         lower = outside + three * max(blocks, 1)
         choices.append(f'{lower} or {lower + three} with {kind} (depth - {outside} is a multiple of {three})')
     raise ValueError(f'{family} has no depth {depth!r}; near it are {", ".join(choices)}{otherwise}')
+
+
+def spatial_conv_cfg(
+    conv_cfg: dict[str, Any] | None, dcn: dict[str, Any] | None, stride: int
+) -> dict[str, Any] | None:
+    """Config of a block's 3x3 convolution: the deformable one where ``dcn`` asks for it.
+
+    Raises:
+        ImportError: If mmcv was built without its ops.
+    """
+    if dcn is None:
+        return conv_cfg
+    try:
+        import mmcv.ops  # noqa: F401  registers DCN and DCNv2
+    except ImportError as error:
+        raise ImportError(f'dcn={dcn!r} needs mmcv with its compiled ops (mmcv._ext): {error}') from error
+    layer_config('dcn', dcn, "dict(type='DCNv2', deform_groups=1)")
+    options = dict(dcn)
+    if options.pop('fallback_on_stride', False) and stride != 1:
+        return conv_cfg
+    return options

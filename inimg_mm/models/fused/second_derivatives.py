@@ -15,6 +15,8 @@ def gradients_of(
     formula: Any, inputs: tuple[Tensor, ...], grad: Tensor, needs: tuple[bool, ...], *options: Any
 ) -> list[Tensor | None]:
     """Gradients through a plain formula, which can be differentiated again; None where none is needed."""
+    # views: an input may follow from another, as a gate from the map that it weighs
+    inputs = tuple(x.view_as(x) for x in inputs)
     out = formula(*inputs, *options)
     wanted = [x for x, needed in zip(inputs, needs, strict=True) if needed]
     found = iter(torch.autograd.grad(out, wanted, grad, create_graph=True))
