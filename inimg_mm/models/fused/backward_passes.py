@@ -1,5 +1,7 @@
 """The passes of the backward direction: each launches one kernel, and says which tensors it needs."""
 
+from typing import Any
+
 from torch import Tensor, distributed
 
 from . import channel_kernels, map_kernels
@@ -34,10 +36,10 @@ def gradient_sums(
     q: Tensor | None = None,
     dy: Tensor | None = None,
     dy2: Tensor | None = None,
-) -> Rows | None:
-    """The gradient behind the ReLU into ``q``, its sums, and ``dy`` and ``dy2`` where they are products."""
+) -> Any:
+    """The gradient behind the ReLU into ``q``, its sums (:class:`Rows`), and ``dy`` and ``dy2``."""
     divided = plan(geometry)
-    parts: tuple[Tensor | None, ...] = (None,) * 3
+    parts: Any = (None,) * 3
     if sums:
         number = 2 if norm2 is None else 3
         parts = empty(number, geometry.samples * divided.chunks, geometry.channels, like=y).unbind()
@@ -120,7 +122,7 @@ def affine_gradients(
     return gradients
 
 
-def over_processes(gradients: Tensor, call: NormCall) -> Tensor:
+def over_processes(gradients: Any, call: NormCall) -> Any:
     """The sums that a norm's input gradient needs: of all processes whose statistics it shares."""
     if call.running or call.group is None:
         return gradients

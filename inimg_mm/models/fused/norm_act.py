@@ -59,7 +59,7 @@ class NormAct(Function):
 
         y, *constants = ctx.saved_tensors
         call, relu, needs = ctx.call, ctx.relu, ctx.needs_input_grad[:3]
-        norm = passes.Affine(*constants, call.eps, call.running)
+        norm = passes.Affine.of(constants, call)
         if torch.is_grad_enabled():
             inputs = (y, norm.weight, norm.bias)
             return *gradients_of(_formula, inputs, grads[0], needs, call, relu), None, None
@@ -70,7 +70,7 @@ class NormAct(Function):
             go, y, geometry, norm, relu, sums, dy=dy if call.running else None
         )
         if rows is not None:
-            affine = backward_passes.affine_gradients(*rows.parts, norm)
+            affine = backward_passes.affine_gradients(rows.parts[0], rows.parts[1], norm)
         if not call.running:
             backward_passes.input_gradients(
                 go, y, geometry, norm, relu, dy, backward_passes.over_processes(affine, call)

@@ -1,6 +1,6 @@
 """What a fused operation reads of a batch norm, and which norms it can stand for."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, distributed, nn
@@ -36,16 +36,15 @@ class NormCall(NamedTuple):
     group: distributed.ProcessGroup | None
 
     @classmethod
-    def of(cls, norm: nn.Module) -> 'NormCall':
+    def of(cls, norm: Any) -> 'NormCall':
         """What ``norm`` would do now; :func:`is_fusable` has said that it can be read."""
         running = not norm.training and norm.running_mean is not None
-        tracked = norm if norm.training and norm.num_batches_tracked is not None else None
-        kept = norm if running else tracked
+        tracked = norm.training and norm.num_batches_tracked is not None
         return cls(
             running,
-            kept.running_mean if kept is not None else None,
-            kept.running_var if kept is not None else None,
-            tracked.num_batches_tracked if tracked is not None else None,
+            norm.running_mean if running or tracked else None,
+            norm.running_var if running or tracked else None,
+            norm.num_batches_tracked if tracked else None,
             norm.momentum or 0.0,
             norm.eps,
             _group(norm) if norm.training else None,
@@ -63,7 +62,7 @@ class NormCall(NamedTuple):
         return F.batch_norm(y, *statistics, weight, bias, not self.running, 0.0, self.eps)
 
 
-def is_fusable(norm: nn.Module, y: Tensor) -> bool:
+def is_fusable(norm: Any, y: Tensor) -> bool:
     """Whether the kernels compute exactly what ``norm(y)`` does.
 
     Not where the norm is a subclass or another kind, has no weight and bias, averages its statistics over
@@ -87,7 +86,7 @@ def is_fusable(norm: nn.Module, y: Tensor) -> bool:
     return weight.dtype in DTYPES and all(t.device == y.device and t.is_contiguous() for t in tensors)
 
 
-def _group(norm: nn.Module) -> distributed.ProcessGroup | None:
+def _group(norm: Any) -> distributed.ProcessGroup | None:
     """The processes that share a SyncBN's statistics; None where there is only one."""
     if not isinstance(norm, nn.SyncBatchNorm):
         return None
@@ -120,7 +119,7 @@ def merged_statistics(
     total = counts.sum(0)
     mean = (counts * means).sum(0) / total
     about = (squared + counts * (means - mean).square()).sum(0)
-    if call.batches is not None:
+    if call.mean is not None and call.var is not None and call.batches is not None:
         call.mean.lerp_(mean, call.momentum)
         call.var.lerp_(about / (total - 1), call.momentum)
         call.batches.add_(1)

@@ -20,7 +20,7 @@ def opened(sequence: nn.Module | None, x: Tensor) -> tuple[Tensor, nn.Module | N
         return x, None
     if type(sequence) not in (Sequential, nn.Sequential) or not is_untouched(sequence):
         return sequence(x), None
-    *layers, last = sequence
+    *layers, last = sequence.children()
     if type(last) not in (nn.BatchNorm2d, nn.SyncBatchNorm):
         return sequence(x), None
     for layer in layers:

@@ -1,5 +1,6 @@
 """The passes of the forward direction: each launches one kernel, and says which tensors it needs."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -32,6 +33,12 @@ class Affine(NamedTuple):
     eps: float
     running: bool
 
+    @classmethod
+    def of(cls, tensors: Sequence[Any], call: NormCall) -> 'Affine':
+        """From the first five fields and the norm's call."""
+        mean, scale, weight, bias, share = tensors
+        return cls(mean, scale, weight, bias, share, call.eps, call.running)
+
 
 class Rows(NamedTuple):
     """Partial sums, each (rows, C), with the plan of the pass that wrote them."""
@@ -57,7 +64,7 @@ def empty_map(like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
 
 def constants(norm: Affine | None, number: int) -> tuple[Tensor | None, ...]:
     """The first tensors of a norm that may be absent."""
-    return (None,) * number if norm is None else norm[:number]
+    return (None,) * number if norm is None else tuple(norm[:number])  # type: ignore[arg-type]
 
 
 def walk(geometry: Geometry, divided: Plan) -> tuple[int, ...]:
@@ -85,7 +92,7 @@ def moments(y: Tensor, geometry: Geometry, squares: bool) -> Rows:
 
 def statistics(
     y: Tensor, geometry: Geometry, call: NormCall, weight: Tensor, bias: Tensor, squeezed: bool = False
-) -> tuple[Affine, Rows | None]:
+) -> tuple[Affine, Any]:
     """The norm's constants, from the batch where it is in training; its running statistics follow.
 
     Args:
@@ -97,11 +104,12 @@ def statistics(
         squeezed: Whether the chunks' means are needed anyway.
 
     Returns:
-        The constants and the chunks' moments, None where nobody needed them.
+        The constants and the chunks' moments (:class:`Rows`), None where nobody needed them.
     """
-    rows = moments(y, geometry, not call.running) if squeezed or not call.running else None
+    needed = squeezed or not call.running
+    rows: Any = moments(y, geometry, not call.running) if needed else None
     if call.running:
-        return Affine(call.mean, call.var, weight, bias, None, call.eps, True), rows
+        return Affine.of((call.mean, call.var, weight, bias, None), call), rows
     c = geometry.channels
     mean, scale, share = empty(2 * c + 1, like=y).split((c, c, 1))
     tracked: tuple[Tensor | None, ...] = (None,) * 3
@@ -131,7 +139,7 @@ def statistics(
         mean, scale, share = merged_statistics(call, mean, scale, share)
     else:
         torch.autograd.graph.increment_version([buffer for buffer in tracked if buffer is not None])
-    return Affine(mean, scale, weight, bias, share, call.eps, False), rows
+    return Affine.of((mean, scale, weight, bias, share), call), rows
 
 
 def squeeze(rows: Rows, geometry: Geometry, norm: Affine | None) -> tuple[Tensor, Tensor | None]:

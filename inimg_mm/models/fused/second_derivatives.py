@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def gradients_of(
-    formula: Any, inputs: tuple[Tensor, ...], grad: Tensor, needs: tuple[bool, ...], *options: Any
+    formula: Any, inputs: tuple[Any, ...], grad: Tensor, needs: tuple[bool, ...], *options: Any
 ) -> list[Tensor | None]:
     """Gradients through a plain formula, which can be differentiated again; None where none is needed."""
     # views: an input may follow from another, as a gate from the map that it weighs

@@ -71,7 +71,8 @@ def _reason(
 ) -> str | None:
     reason = _machine(kind, index, dtype, fused)
     if reason is None:
-        reason = _trial(torch.device(kind, index), dtype, channels_last)
+        device = torch.device(kind) if index is None else torch.device(kind, index)
+        reason = _trial(device, dtype, channels_last)
     layout = 'channels_last' if channels_last else 'NCHW'
     what = f'Fused operations on {kind} ({str(dtype).removeprefix("torch.")}, {layout})'
     if reason is None:

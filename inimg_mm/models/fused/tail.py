@@ -119,8 +119,8 @@ class Squeeze(Function):
         x: Tensor,
         weight: Tensor,
         bias: Tensor,
-        weight2: Tensor | None,
-        bias2: Tensor | None,
+        weight2: Any,
+        bias2: Any,
         both: bool,
         state: State,
     ) -> tuple[Tensor | None, ...]:
@@ -130,7 +130,8 @@ class Squeeze(Function):
         geometry = Geometry.of(y, per_sample=True)
         norm, rows = passes.statistics(y, geometry, state.call, weight, bias, squeezed=True)
         u, centred = passes.squeeze(rows, geometry, norm)
-        norm2 = rows2 = v = centred2 = None
+        norm2 = v = centred2 = None
+        rows2: Any = None
         if state.call2 is not None:
             norm2, rows2 = passes.statistics(x, geometry, state.call2, weight2, bias2, squeezed=both)
         elif both:
@@ -141,12 +142,12 @@ class Squeeze(Function):
         folded = None if norm2 is None else x
         ctx.save_for_backward(y, centred, centred2, folded, *state.constants)
         ctx.state, ctx.shortcut = state, (x.dtype, x.shape)
-        nothing = torch.zeros((), dtype=torch.promote_types(y.dtype, x.dtype), device=y.device)
-        sums = centred.new_zeros(()).expand(2 if norm2 is None else 3, *u.shape)
+        nothing = torch.empty((), dtype=torch.promote_types(y.dtype, x.dtype), device=y.device)
+        sums = u.new_empty(()).expand(2 if norm2 is None else 3, *u.shape)
         return u, v, nothing.expand(y.shape), sums
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
+    def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
         from . import backward_passes, passes
 
         y, centred, centred2, x, *constants = ctx.saved_tensors
@@ -193,8 +194,8 @@ class Tail(Function):
         x: Tensor,
         weight: Tensor,
         bias: Tensor,
-        weight2: Tensor | None,
-        bias2: Tensor | None,
+        weight2: Any,
+        bias2: Any,
         g: Tensor | None,
         q: Tensor | None,
         sums: Tensor | None,
@@ -219,7 +220,7 @@ class Tail(Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
+    def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
         from . import backward_passes, passes
 
         y, out, g, x, *constants = ctx.saved_tensors
@@ -230,7 +231,7 @@ class Tail(Function):
         geometry, running = Geometry.of(y, state.per_sample), state.call.running
         go, gate = like(y, grads[0]), state.g
         if ctx.squeezed:
-            q = passes.empty_map(out)
+            q: Any = passes.empty_map(out)
             rows = backward_passes.gradient_sums(
                 go, y, geometry, norm, True, True, out=out, x=x, norm2=norm2, q=q
             )
@@ -239,7 +240,8 @@ class Tail(Function):
         dy = passes.empty_map(y)
         dy2 = None if norm2 is None else passes.empty_map(x)
         q = None if running and norm2 is not None else passes.empty_map(out)
-        affine = affine2 = None
+        affine: Any = None
+        affine2: Any = None
         rows = backward_passes.gradient_sums(
             go,
             y,

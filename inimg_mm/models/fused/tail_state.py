@@ -1,6 +1,6 @@
 """What the functions of a tail hand on to each other: the constants of its one or two norms."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -14,7 +14,9 @@ class State:
     """What the two functions of a tail share: the norms' calls, and their constants once they are known."""
 
     def __init__(self, call: NormCall, call2: NormCall | None, per_sample: bool) -> None:
-        self.call, self.call2, self.per_sample = call, call2, per_sample
+        self.call = call
+        self.call2: Any = call2
+        self.per_sample = per_sample
         self.constants: list[Tensor | None] = []
         self.g: Tensor | None = None
 
@@ -29,7 +31,7 @@ def affines_of(constants: list[Tensor | None], state: State) -> tuple['Affine', 
     from . import passes
 
     call, call2 = state.call, state.call2
-    norm = passes.Affine(*constants[:5], call.eps, call.running)
+    norm = passes.Affine.of(constants[:5], call)
     if call2 is None:
         return norm, None
-    return norm, passes.Affine(*constants[5:], constants[4], call2.eps, call2.running)
+    return norm, passes.Affine.of([*constants[5:], constants[4]], call2)
