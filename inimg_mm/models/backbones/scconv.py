@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from inimg_mm.models.checks import positive_integer
+from inimg_mm.models.eager import is_untouched
+from inimg_mm.models.fused import opened
 from inimg_mm.registry import MODELS
 
 from .sc_operations import calibrated
@@ -98,8 +100,16 @@ class SCConv(BaseModule):
 
     def forward(self, y: Tensor) -> Tensor:
         """Map (N, in_channels, H, W) to (N, out_channels, H / stride, W / stride)."""
+        return self.k4(self.calibrate(y))
+
+    def calibrate(self, y: Tensor) -> Tensor:
+        """What k4 reads, (N, in_channels, H, W)."""
         small = self.k2(y)
-        return self.k4(calibrated(self.k3(y), y, small, self.identity))
+        return calibrated(self.k3(y), y, small, self.identity)
+
+    def opened(self, y: Tensor) -> tuple[Tensor, nn.Module | None]:
+        """The output before its last norm, and that; see :func:`.fused.opened`."""
+        return opened(self.k4, self.calibrate(y)) if is_untouched(self) else (self(y), None)
 
 
 class SCConv2d(BaseModule):

@@ -6,7 +6,18 @@ imported with the first map that is fused.
 
 from .norm_act import norm_act
 from .opening import opened
-from .switch import ENVIRONMENT, Fused, can_fuse, checked_switch
-from .tail import tail, tail_fuses
+from .switch import ENVIRONMENT, Fused, can_fuse, checked_switch, why_not
+from .tail import obstacle, tail, tail_fuses
 
-__all__ = ['ENVIRONMENT', 'Fused', 'can_fuse', 'checked_switch', 'norm_act', 'opened', 'tail', 'tail_fuses']
+__all__ = [
+    'ENVIRONMENT',
+    'Fused',
+    'can_fuse',
+    'checked_switch',
+    'norm_act',
+    'obstacle',
+    'opened',
+    'tail',
+    'tail_fuses',
+    'why_not',
+]

@@ -62,28 +62,35 @@ class NormCall(NamedTuple):
         return F.batch_norm(y, *statistics, weight, bias, not self.running, 0.0, self.eps)
 
 
-def is_fusable(norm: Any, y: Tensor) -> bool:
-    """Whether the kernels compute exactly what ``norm(y)`` does.
+def obstacle(norm: Any) -> str | None:
+    """Why the kernels do not compute what ``norm`` does, whatever its input; None where they do."""
+    if type(norm) not in (nn.BatchNorm2d, nn.SyncBatchNorm):
+        return f'its norm is a {type(norm).__name__}'
+    if not is_untouched(norm):
+        return 'its norm has a hook, a parametrization or a forward of its own'
+    if norm.weight is None or norm.bias is None:
+        return 'its norm has no weight and bias'
+    if norm.training and norm.track_running_stats and norm.momentum is None:
+        return 'its norm averages its statistics over all batches (momentum=None)'
+    buffers = [norm.running_mean, norm.running_var]
+    if norm.weight.dtype not in DTYPES or any(b is not None and b.dtype != torch.float32 for b in buffers):
+        return f'its norm is kept in {str(norm.weight.dtype).removeprefix("torch.")}'
+    return None
 
-    Not where the norm is a subclass or another kind, has no weight and bias, averages its statistics over
-    all batches, or has a hook; nor where a batch has one value a channel, which torch refuses.
+
+def is_fusable(norm: Any, y: Tensor) -> bool:
+    """Whether the kernels compute exactly what ``norm(y)`` does, see :func:`obstacle`.
+
+    Not where a batch has one value a channel, which torch refuses, nor where offsets or devices do not fit.
     """
-    if type(norm) not in (nn.BatchNorm2d, nn.SyncBatchNorm) or y.dim() != 4 or not is_untouched(norm):
-        return False
-    weight, bias = norm.weight, norm.bias
-    if weight is None or bias is None or y.dtype not in DTYPES or y.shape[1] != norm.num_features:
+    if obstacle(norm) is not None or y.dim() != 4 or y.dtype not in DTYPES or y.shape[1] != norm.num_features:
         return False
     values = y.numel() // max(y.shape[1], 1)
     of_batch = norm.training or norm.running_mean is None
     if values == 0 or y.numel() // len(y) > LARGEST_OFFSET or (of_batch and values == 1):
         return False
-    if norm.training and norm.track_running_stats and norm.momentum is None:
-        return False
-    buffers = [norm.running_mean, norm.running_var]
-    if any(b is not None and b.dtype != torch.float32 for b in buffers):
-        return False
-    tensors = [t for t in (weight, bias, *buffers) if t is not None]
-    return weight.dtype in DTYPES and all(t.device == y.device and t.is_contiguous() for t in tensors)
+    tensors = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
+    return all(t is None or (t.device == y.device and t.is_contiguous()) for t in tensors)
 
 
 def _group(norm: Any) -> distributed.ProcessGroup | None:

@@ -10,10 +10,10 @@ the constants in
 
 with u and v the means, M = N H W and x^ the normed y; a projection's norm turns ``d shortcut`` into its own.
 
-Launches in training, the gate's own arithmetic aside: 3 forward and 3 backward without a gate, 4 and 4 with
-one, 2 forward more for a second stream, 2 forward and 1 backward more for a projection's norm, 3 and 1 for
-both. With running statistics 1 and 2 without a gate (1 and 1 where gamma and beta are frozen), 3 and 4 with
-one.
+Launches in training: 3 forward and 3 backward without a gate, 4 and 4 with one besides its own arithmetic (1
+and 2 for SE and double FC, see :mod:`.excitation`); 2 forward more for a second stream, 2 forward and 1
+backward more for a projection's norm, 3 and 1 for both. With running statistics 1 and 2 without a gate (1 and
+1 where gamma and beta are frozen), 3 and 4 with one.
 """
 
 from typing import Any
@@ -26,12 +26,27 @@ from torch.autograd import Function
 from inimg_mm.models.attention import Gate
 from inimg_mm.models.eager import is_untouched
 
+from . import norms
+from .excitation import excite, layers_of
 from .geometry import Geometry, dense, like
 from .norm_act import affine_of, norm_act
 from .norms import DTYPES, NormCall, is_fusable
 from .second_derivatives import means_again, tail_again
 from .switch import Fused, can_fuse
-from .tail_state import State, affines_of, constants_of
+from .tail_state import State, affines_of, constants_of, drop_mask, dropped
+
+
+def obstacle(norm: nn.Module, gate: nn.Module | None, drop_path: nn.Module, relu: nn.Module) -> str | None:
+    """Why a block's end is not fused whatever its maps, in a few words; None where it is."""
+    if type(relu) is not nn.ReLU:
+        return f'a {type(relu).__name__} follows the sum'
+    if type(drop_path) not in (DropPath, nn.Identity):
+        return f'samples are dropped by {type(drop_path).__name__}'
+    if gate is not None and not (isinstance(gate, Gate) and type(gate).forward is Gate.forward):
+        return f'its gate is a {type(gate).__name__} that reads whole maps'
+    if not is_untouched(drop_path, relu, *(() if gate is None else (gate,))):
+        return 'its gate, drop path or ReLU has a hook, a parametrization or a forward of its own'
+    return norms.obstacle(norm)
 
 
 def tail_fuses(
@@ -47,17 +62,13 @@ def tail_fuses(
 
     The arguments are those of :func:`tail`, and the module that follows the add.
     """
-    parts = (drop_path, relu) if gate is None else (drop_path, relu, gate)
     return (
         can_fuse(fused, y, shortcut)
+        and obstacle(norm, gate, drop_path, relu) is None
         and is_fusable(norm, y)
         and shortcut.dtype in DTYPES
         and shortcut.shape == y.shape
         and shortcut.device == y.device
-        and type(relu) is nn.ReLU
-        and type(drop_path) in (DropPath, nn.Identity)
-        and (gate is None or (isinstance(gate, Gate) and type(gate).forward is Gate.forward))
-        and is_untouched(*parts)
     )
 
 
@@ -96,12 +107,15 @@ def tail(
     affine = (norm.weight, norm.bias, *((None, None) if norm2 is None else (norm2.weight, norm2.bias)))
     if gate is None:
         state = State(call, call2, per_sample=dropped(drop_path))
-        return Tail.apply(y, shortcut, *affine, _drop(drop_path, y), None, None, state)
+        return Tail.apply(y, shortcut, *affine, drop_mask(drop_path, y), None, None, state)
     state = State(call, call2, per_sample=True)
     u, v, q, sums = Squeeze.apply(y, shortcut, *affine, gate.needs_shortcut, state)
-    means = [mean.to(gate.dtype)[..., None, None] for mean in (u, v) if mean is not None]
-    g = gate.weigh(means, torch.float32).flatten(1)
-    mask = _drop(drop_path, y)
+    means, layers = [mean for mean in (u, v) if mean is not None], layers_of(gate)
+    if layers is not None:
+        g = excite(means, layers)
+    else:
+        g = gate.weigh([mean.to(gate.dtype)[..., None, None] for mean in means], torch.float32).flatten(1)
+    mask = drop_mask(drop_path, y)
     return Tail.apply(y, shortcut, *affine, g if mask is None else g * mask, q, sums, state)
 
 
@@ -280,16 +294,3 @@ class Tail(Function):
         own = affine_of(affine, norm.weight, norm.bias, needs[2:4])
         own2 = (None, None) if norm2 is None else affine_of(affine2, norm2.weight, norm2.bias, needs[4:6])
         return dy, q if dy2 is None else dy2, *own, *own2, None, None, None, None
-
-
-def dropped(drop_path: nn.Module) -> bool:
-    """Whether samples are dropped now."""
-    return isinstance(drop_path, DropPath) and drop_path.training and drop_path.drop_prob > 0
-
-
-def _drop(drop_path: nn.Module, y: Tensor) -> Tensor | None:
-    """What drop path multiplies each sample and channel with, (N, C); it draws what it always draws."""
-    if not dropped(drop_path):
-        return None
-    kept = drop_path(y.new_ones(len(y), 1, 1, 1)).flatten(1)
-    return kept.float().expand(y.shape[:2])

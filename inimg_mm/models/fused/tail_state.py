@@ -1,8 +1,9 @@
-"""What the functions of a tail hand on to each other: the constants of its one or two norms."""
+"""What the functions of a tail hand on to each other, and what drop path does there."""
 
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+from mmcv.cnn.bricks import DropPath
+from torch import Tensor, nn
 
 from .norms import NormCall
 
@@ -35,3 +36,16 @@ def affines_of(constants: list[Tensor | None], state: State) -> tuple['Affine', 
     if call2 is None:
         return norm, None
     return norm, passes.Affine.of([*constants[5:], constants[4]], call2)
+
+
+def dropped(drop_path: nn.Module) -> bool:
+    """Whether samples are dropped now."""
+    return isinstance(drop_path, DropPath) and drop_path.training and drop_path.drop_prob > 0
+
+
+def drop_mask(drop_path: nn.Module, y: Tensor) -> Tensor | None:
+    """What drop path multiplies each sample and channel with, (N, C); it draws what it always draws."""
+    if not dropped(drop_path):
+        return None
+    kept = drop_path(y.new_ones(len(y), 1, 1, 1)).flatten(1)
+    return kept.float().expand(y.shape[:2])

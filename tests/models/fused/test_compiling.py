@@ -15,7 +15,7 @@ NORM = ['mean', 'scale', 'weight', 'bias']
 NORM2 = ['mean2', 'scale2', 'weight2']
 MAPS = ['y', 'y2', 'x', 'out', 'go', 'q', 'dy', 'dy2']
 NUMBERS = ['eps', 'eps2', 'momentum', 'count', 'inverse_hw']
-INTEGERS = ['HW', 'C', 'sn', 'sp', 'sc', 'steps', 'S', 'R', 'chunk', 'rows_a_gate']
+INTEGERS = ['HW', 'C', 'sn', 'sp', 'sc', 'steps', 'S', 'R', 'chunk', 'rows_a_gate', 'N', 'K']
 MAP_CASES = {
     'moments': (['y', 'means', 'squares'], {}),
     'apply': (['y', 'x', 'g', 'out', *NORM, *NORM2, 'bias2'], dict(RUNNING=False, RELU=True)),
@@ -38,6 +38,18 @@ CHANNEL_CASES = {
     'gate_gradient': (
         ['sums', 'centred', 'centred2', 'all_sums', 'all_centred', 'all_centred2', 'dg', *NORM],
         dict(BS=32, BC=128, RUNNING=False),
+    ),
+    'excite': (
+        ['u', 'v', 'w1', 'v1', 'w2', 'code', 'g'],
+        dict(BJ=128, BK=64, WARPS=16),
+    ),
+    'mean_gradients': (
+        ['dg', 'g', 'code', 'w1', 'v1', 'w2', 'dz', 'dcode', 'du', 'dv'],
+        dict(BJ=128, BK=64, WARPS=16),
+    ),
+    'weight_gradients': (
+        ['u', 'v', 'code', 'dz', 'dcode', 'dw1', 'dv1', 'dw2'],
+        dict(BN=32, BC=16, BJ=64),
     ),
     'affine_gradients': (
         ['sums', 'centred', 'g', 'du', 'means', 'beta', 'gamma', 'scale'],
@@ -65,7 +77,8 @@ def assembled(kernel, given, constants, dtype, capability, folder):
             attributes[index,] = [['tt.divisibility', 16]]
     source = compiler.ASTSource(kernel, signature, fixed, attributes)
     target = triton.backends.compiler.GPUTarget('cuda', capability, 32)
-    ptx = triton.compile(source, target=target).asm['ptx']
+    options = {'num_warps': constants.get('WARPS', 4)}
+    ptx = triton.compile(source, target=target, options=options).asm['ptx']
     path = folder / 'kernel.ptx'
     path.write_text(ptx)
     arch = f'-arch=sm_{capability}' + ('a' if capability == 90 else '')
@@ -102,9 +115,10 @@ def test_kernels_over_maps(name, dtype, capability, tmp_path):
 @pytest.mark.parametrize('capability', [80, 90])
 @pytest.mark.parametrize('name', CHANNEL_CASES)
 def test_kernels_over_channels(name, capability, tmp_path):
-    from inimg_mm.models.fused import channel_kernels
+    from inimg_mm.models.fused import channel_kernels, gate_kernels
 
     given, constants = CHANNEL_CASES[name]
-    ptx, report = assembled(getattr(channel_kernels, name), given, constants, 'fp32', capability, tmp_path)
+    room = channel_kernels if hasattr(channel_kernels, name) else gate_kernels
+    ptx, report = assembled(getattr(room, name), given, constants, 'fp32', capability, tmp_path)
     assert_no_spills(report)
     assert not re.search(r'\b(atom|red)\.', ptx)

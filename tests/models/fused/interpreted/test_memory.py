@@ -107,11 +107,11 @@ def test_launches_of_a_norm(launches, mode, expected):
         (None, True, 'batch', (5, 4)),
         (None, False, 'running', (1, 2)),
         (None, False, 'frozen', (1, 1)),
-        ('SE', False, 'batch', (4, 4)),
-        ('SE', True, 'batch', (6, 5)),
-        ('SE', False, 'frozen', (3, 4)),
-        ('DoubleFC', False, 'batch', (6, 4)),
-        ('DoubleFC', True, 'batch', (7, 5)),
+        ('SE', False, 'batch', (5, 6)),
+        ('SE', True, 'batch', (7, 7)),
+        ('SE', False, 'frozen', (4, 6)),
+        ('DoubleFC', False, 'batch', (7, 6)),
+        ('DoubleFC', True, 'batch', (8, 7)),
     ],
 )
 def test_launches_of_a_tail(launches, kind, projected, mode, expected):

@@ -3,7 +3,9 @@ import torch
 from torch import nn
 
 from helpers.fused import LAYOUTS, MODES, Ending, beyond, distances, doubles, gate_of, maps, results, set_up
+from inimg_mm.models.attention import SE, DoubleFC
 from inimg_mm.models.fused import tail_fuses
+from inimg_mm.models.fused.excitation import layers_of
 
 GATES = [None, 'SE', 'DoubleFC', 'InnerImaging']
 
@@ -28,6 +30,28 @@ def test_any_size(kind, shape):
     inputs = maps(*shape)
     far = distances(results(ending, ending, inputs), results(twin, twin.plain, doubles(inputs)))
     assert not beyond(1e-5, far)
+
+
+@pytest.mark.parametrize('gate', [SE(70, 2), SE(70, 2, bias=False), SE(20, 20), DoubleFC(70, 2)])
+def test_gates_of_any_width(gate):
+    channels = gate.last_layer.weight.shape[0]
+    ending, twin = set_up(Ending(channels, gate), 'batch')
+    assert layers_of(ending.gate) is not None
+    inputs = maps(3, channels, 3, 3)
+    far = distances(results(ending, ending, inputs), results(twin, twin.plain, doubles(inputs)))
+    assert not beyond(1e-5, far)
+
+
+def test_a_gate_whose_layers_are_looked_at_is_called():
+    for part in ('conv1', 'conv1.conv', 'conv1.activate', 'conv2.conv'):
+        ending, _ = set_up(Ending(6, gate_of('SE', 6)), 'batch')
+        seen = []
+        ending.gate.get_submodule(part).register_forward_hook(lambda *_, seen=seen: seen.append(1))
+        assert layers_of(ending.gate) is None
+        ending(*maps(2, 6, 3, 3))
+        assert len(seen) == 1
+    assert layers_of(SE(6, 2).half()) is None
+    assert layers_of(gate_of('InnerImaging', 10)) is None
 
 
 @pytest.mark.parametrize('mode', MODES)
