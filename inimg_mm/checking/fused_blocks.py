@@ -30,7 +30,7 @@ def _obstacle(block: ResidualBlock) -> str | None:
         return 'fused=False'
     if not block.rectified or type(block).before_norm is ResidualBlock.before_norm:
         return 'it does not end in a norm, a sum and a ReLU; its norms are fused with their ReLUs'
-    return fused.obstacle(block.last_affine, block.gate_module, block.drop_path, block.relu)
+    return fused.obstacle(block.last_affine, block.gate_module, block.drop_path, block.relu, block.fused)
 
 
 def _parts(block: ResidualBlock) -> str:

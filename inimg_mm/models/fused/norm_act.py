@@ -32,7 +32,7 @@ def norm_act(y: Tensor, norm: nn.Module, act: nn.Module | None, fused: Fused = '
         fused: See :mod:`.switch`.
     """
     plain_act = act is None or type(act) is nn.ReLU
-    if plain_act and can_fuse(fused, y) and is_fusable(norm, y) and _untouched(act):
+    if plain_act and can_fuse(fused, y) and is_fusable(norm, y, fused) and _untouched(act):
         return NormAct.apply(dense(y), norm.weight, norm.bias, NormCall.of(norm), act is not None)
     y = norm(y)
     return y if act is None else act(y)

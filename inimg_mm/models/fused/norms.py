@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from inimg_mm.models.eager import is_untouched
 
 from .geometry import LARGEST_OFFSET
+from .switch import Fused
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 """What maps and weights may be made of."""
@@ -62,12 +63,18 @@ class NormCall(NamedTuple):
         return F.batch_norm(y, *statistics, weight, bias, not self.running, 0.0, self.eps)
 
 
-def obstacle(norm: Any) -> str | None:
-    """Why the kernels do not compute what ``norm`` does, whatever its input; None where they do."""
+def obstacle(norm: Any, fused: Fused) -> str | None:
+    """Why ``norm`` is called as it is, whatever its input; None where the kernels compute what it does.
+
+    All processes of a SyncBN have to take one form, and whether they can is not known here: it takes
+    ``fused=True``.
+    """
     if type(norm) not in (nn.BatchNorm2d, nn.SyncBatchNorm):
         return f'its norm is a {type(norm).__name__}'
     if not is_untouched(norm):
         return 'its norm has a hook, a parametrization or a forward of its own'
+    if fused is not True and norm.training and _group(norm) is not None:
+        return 'its norm is a SyncBN of several processes, which takes fused=True'
     if norm.weight is None or norm.bias is None:
         return 'its norm has no weight and bias'
     if norm.training and norm.track_running_stats and norm.momentum is None:
@@ -78,12 +85,14 @@ def obstacle(norm: Any) -> str | None:
     return None
 
 
-def is_fusable(norm: Any, y: Tensor) -> bool:
+def is_fusable(norm: Any, y: Tensor, fused: Fused) -> bool:
     """Whether the kernels compute exactly what ``norm(y)`` does, see :func:`obstacle`.
 
     Not where a batch has one value a channel, which torch refuses, nor where offsets or devices do not fit.
     """
-    if obstacle(norm) is not None or y.dim() != 4 or y.dtype not in DTYPES or y.shape[1] != norm.num_features:
+    if obstacle(norm, fused) is not None:
+        return False
+    if y.dim() != 4 or y.dtype not in DTYPES or y.shape[1] != norm.num_features:
         return False
     values = y.numel() // max(y.shape[1], 1)
     of_batch = norm.training or norm.running_mean is None

@@ -138,7 +138,9 @@ def statistics(
     if call.group is not None:
         mean, scale, share = merged_statistics(call, mean, scale, share)
     else:
-        torch.autograd.graph.increment_version([buffer for buffer in tracked if buffer is not None])
+        for buffer in tracked:
+            if buffer is not None:
+                torch.autograd.graph.increment_version(buffer)
     return Affine.of((mean, scale, weight, bias, share), call), rows
 
 

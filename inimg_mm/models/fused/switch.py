@@ -1,13 +1,17 @@
 """Whether blocks take their fused forms: a config's ``fused``, the environment, and what the machine can do.
 
 * ``fused='auto'``: on a CUDA device with Triton, where the numbers are the same. This is the default.
-* ``fused=True``: also under Triton's interpreter (``TRITON_INTERPRET=1``) on a CPU, which is slow and proves
-  the kernels; where nothing can be fused, a warning says why.
+* ``fused=True``: also for SyncBN over several processes, and under Triton's interpreter
+  (``TRITON_INTERPRET=1``) on a CPU, which is slow and proves the kernels. Where nothing can be fused, a
+  warning says why.
 * ``fused=False``: the plain formulas.
 
-``INIMG_MM_FUSED=0`` in the environment turns all off. The first use on a device, of each dtype and layout,
-computes a small block both ways, forward and backward; where that fails or differs (no C compiler, an
-unknown card, a Triton that compiles something else), one line says so and the plain formulas stay.
+``INIMG_MM_FUSED=0`` in the environment turns all off.
+
+No card has run these kernels yet: the interpreter proved their numbers, the compiler their code. So the first
+use on a device, of each dtype and layout, computes a small block both ways, forward and backward; where that
+fails or differs (no C compiler, an unknown card, a Triton that compiles something else), one line says so and
+the plain formulas stay.
 """
 
 import logging

@@ -36,7 +36,9 @@ from .switch import Fused, can_fuse
 from .tail_state import State, affines_of, constants_of, drop_mask, dropped
 
 
-def obstacle(norm: nn.Module, gate: nn.Module | None, drop_path: nn.Module, relu: nn.Module) -> str | None:
+def obstacle(
+    norm: nn.Module, gate: nn.Module | None, drop_path: nn.Module, relu: nn.Module, fused: Fused = 'auto'
+) -> str | None:
     """Why a block's end is not fused whatever its maps, in a few words; None where it is."""
     if type(relu) is not nn.ReLU:
         return f'a {type(relu).__name__} follows the sum'
@@ -46,7 +48,7 @@ def obstacle(norm: nn.Module, gate: nn.Module | None, drop_path: nn.Module, relu
         return f'its gate is a {type(gate).__name__} that reads whole maps'
     if not is_untouched(drop_path, relu, *(() if gate is None else (gate,))):
         return 'its gate, drop path or ReLU has a hook, a parametrization or a forward of its own'
-    return norms.obstacle(norm)
+    return norms.obstacle(norm, fused)
 
 
 def tail_fuses(
@@ -64,8 +66,8 @@ def tail_fuses(
     """
     return (
         can_fuse(fused, y, shortcut)
-        and obstacle(norm, gate, drop_path, relu) is None
-        and is_fusable(norm, y)
+        and obstacle(norm, gate, drop_path, relu, fused) is None
+        and is_fusable(norm, y, fused)
         and shortcut.dtype in DTYPES
         and shortcut.shape == y.shape
         and shortcut.device == y.device
@@ -99,7 +101,7 @@ def tail(
     y = dense(y)
     call, call2 = NormCall.of(norm), None
     if norm2 is not None:
-        if is_fusable(norm2, shortcut) and type(norm2) is type(norm):
+        if is_fusable(norm2, shortcut, fused) and type(norm2) is type(norm):
             call2 = NormCall.of(norm2)
         if call2 is None or call2.running != call.running or call2.group is not call.group:
             shortcut, norm2, call2 = norm_act(shortcut, norm2, None, fused), None, None

@@ -9,6 +9,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from helpers.fused import maps
 from inimg_mm.models import fused
+from inimg_mm.models.fused import norms
 
 
 def is_fused(norm, y, act=None):
@@ -154,3 +155,11 @@ def test_off_by_argument_and_by_environment(monkeypatch):
     assert name_of(fused.norm_act(y, norm, None, False)) != 'NormActBackward'
     monkeypatch.setenv(fused.ENVIRONMENT, '0')
     assert not is_fused(norm, y)
+
+
+def test_sync_bn_of_several_processes_takes_true(monkeypatch):
+    monkeypatch.setattr(norms, '_group', lambda norm: object())
+    norm = nn.SyncBatchNorm(4)
+    assert 'takes fused=True' in norms.obstacle(norm, 'auto')
+    assert norms.obstacle(norm, True) is None
+    assert norms.obstacle(norm.eval(), 'auto') is None
