@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from inimg_mm.models.checks import positive_integer
 from inimg_mm.models.eager import is_untouched
-from inimg_mm.models.fused import opened
+from inimg_mm.models.fused import Fused, calibrate, calibrate_fuses, can_fuse, checked_switch, opened
 from inimg_mm.registry import MODELS
 
 from .sc_operations import calibrated
@@ -67,6 +67,7 @@ class SCConv(BaseModule):
         last_bias: Whether k4 has a bias.
         conv_cfg: Config of the convolutions.
         norm_cfg: Config of the norms.
+        fused: Whether the calibration is fused, see :mod:`inimg_mm.models.fused.switch`.
     """
 
     def __init__(
@@ -83,9 +84,11 @@ class SCConv(BaseModule):
         last_bias: bool = False,
         conv_cfg: dict[str, Any] | None = None,
         norm_cfg: dict[str, Any] | None = None,
+        fused: Fused = 'auto',
     ) -> None:
         super().__init__()
         norm_cfg = norm_cfg or dict(type='BN')
+        self.fused = checked_switch(fused)
 
         shape = dict(padding=dilation, dilation=dilation, groups=groups)
 
@@ -104,6 +107,13 @@ class SCConv(BaseModule):
 
     def calibrate(self, y: Tensor) -> Tensor:
         """What k4 reads, (N, in_channels, H, W)."""
+        if can_fuse(self.fused, y) and is_untouched(self):
+            (z2, norm2), (z3, norm3) = opened(self.k2, y), opened(self.k3, y)
+            if norm2 is not None and norm3 is not None:
+                if calibrate_fuses(z3, y, z2, norm3, norm2, self.fused):
+                    return calibrate(z3, y, z2, norm3, norm2, self.identity)
+                z2, z3 = norm2(z2), norm3(z3)
+            return calibrated(z3, y, z2, self.identity)
         small = self.k2(y)
         return calibrated(self.k3(y), y, small, self.identity)
 
@@ -126,7 +136,7 @@ class SCConv2d(BaseModule):
         dilation: Dilation, which is also the padding.
         groups: Groups of every convolution.
         bias: Whether k1 and k4 have biases.
-        **calibration: ``pooling_r``, ``pooling``, ``identity`` and ``norm_cfg`` of :class:`SCConv`.
+        **calibration: ``pooling_r``, ``pooling``, ``identity``, ``norm_cfg``, ``fused`` of :class:`SCConv`.
     """
 
     def __init__(

@@ -76,6 +76,7 @@ class SCBottleneck(ResidualBlock):
             identity,
             conv_cfg=options.conv_cfg,
             norm_cfg=norm_cfg,
+            fused=options.fused,
         )
         self.avd_layer = nn.AvgPool2d(3, options.stride, padding=1) if avd else nn.Identity()
         self.conv3 = options.conv1x1(2 * width, channels)

@@ -4,6 +4,7 @@ The plain formulas stay with the blocks: they are the reference, and what runs e
 imported with the first map that is fused.
 """
 
+from .calibrate import calibrate, calibrate_fuses
 from .norm_act import norm_act
 from .opening import opened
 from .switch import ENVIRONMENT, Fused, can_fuse, checked_switch, why_not
@@ -12,6 +13,8 @@ from .tail import obstacle, tail, tail_fuses
 __all__ = [
     'ENVIRONMENT',
     'Fused',
+    'calibrate',
+    'calibrate_fuses',
     'can_fuse',
     'checked_switch',
     'norm_act',

@@ -30,7 +30,8 @@ def norm_constants(mean, scale, weight, bias, oc, cm, eps, RUNNING: tl.constexpr
 
 
 @triton.jit
-def _tile_mask(p, limit, cm, BC: tl.constexpr, FULL: tl.constexpr):
+def tile_mask(p, limit, cm, BC: tl.constexpr, FULL: tl.constexpr):
+    """Which elements of a tile are in the map; wide accesses where a row of it is in or out as a whole."""
     if FULL:
         mask = (p < limit)[:, None] & tl.full([1, BC], 1, tl.int1)
     else:
@@ -57,7 +58,7 @@ def moments(
     sum2 = tl.zeros([BP, BC], dtype=tl.float32)
     for t in range(0, tl.minimum(steps, (limit + BP - 1) // BP - s * steps)):
         p = (s * steps + t) * BP + tl.arange(0, BP)
-        mask = _tile_mask(p, limit, cm, BC, FULL)
+        mask = tile_mask(p, limit, cm, BC, FULL)
         v = tl.load(start + p[:, None] * sp + oc[None, :] * sc, mask=mask, other=0.0).to(tl.float32)
         d = tl.where(mask, v - shift[None, :], 0.0)
         sum1 += d
@@ -96,7 +97,7 @@ def apply(
         mu2, r2, a2, b2 = norm_constants(mean2, scale2, weight2, bias2, oc, cm, eps2, RUNNING)
     for t in range(0, tl.minimum(steps, (limit + BP - 1) // BP - s * steps)):
         p = (s * steps + t) * BP + tl.arange(0, BP)
-        mask = _tile_mask(p, limit, cm, BC, FULL)
+        mask = tile_mask(p, limit, cm, BC, FULL)
         at = base + p[:, None] * sp + oc[None, :] * sc
         v = tl.load(y + at, mask=mask, other=0.0).to(tl.float32)
         o = (v - mu[None, :]) * a[None, :] + b[None, :]
@@ -139,7 +140,7 @@ def gradient_sums(
     sum3 = tl.zeros([BP, BC], dtype=tl.float32)
     for t in range(0, tl.minimum(steps, (limit + BP - 1) // BP - s * steps)):
         p = (s * steps + t) * BP + tl.arange(0, BP)
-        mask = _tile_mask(p, limit, cm, BC, FULL)
+        mask = tile_mask(p, limit, cm, BC, FULL)
         at = base + p[:, None] * sp + oc[None, :] * sc
         d = tl.load(go + at, mask=mask, other=0.0).to(tl.float32)
         if (sums is not None) or (RELU and out is None):
@@ -210,7 +211,7 @@ def input_gradients(
             ez = -a2 * r2 * share * tl.load(gamma2 + oc, mask=cm, other=0.0)
     for t in range(0, tl.minimum(steps, (limit + BP - 1) // BP - s * steps)):
         p = (s * steps + t) * BP + tl.arange(0, BP)
-        mask = _tile_mask(p, limit, cm, BC, FULL)
+        mask = tile_mask(p, limit, cm, BC, FULL)
         at = base + p[:, None] * sp + oc[None, :] * sc
         d = tl.load(q + at, mask=mask, other=0.0).to(tl.float32)
         if RUNNING:

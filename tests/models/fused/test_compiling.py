@@ -13,9 +13,28 @@ pytestmark = pytest.mark.skipif(not PTXAS.exists(), reason='this Triton has no a
 
 NORM = ['mean', 'scale', 'weight', 'bias']
 NORM2 = ['mean2', 'scale2', 'weight2']
-MAPS = ['y', 'y2', 'x', 'out', 'go', 'q', 'dy', 'dy2']
+MAPS = ['y', 'y2', 'x', 'out', 'go', 'q', 'dy', 'dy2', 'z3', 'z2', 'dl', 'dz3']
+KINDS = dict(batches='i64', rows='i32', cols='i32')
 NUMBERS = ['eps', 'eps2', 'momentum', 'count', 'inverse_hw']
-INTEGERS = ['HW', 'C', 'sn', 'sp', 'sc', 'steps', 'S', 'R', 'chunk', 'rows_a_gate', 'N', 'K']
+INTEGERS = [
+    'HW',
+    'C',
+    'sn',
+    'sp',
+    'sc',
+    'steps',
+    'S',
+    'R',
+    'chunk',
+    'rows_a_gate',
+    'N',
+    'K',
+    'W',
+    'W2',
+    'sn2',
+    'sp2',
+    'sc2',
+]
 MAP_CASES = {
     'moments': (['y', 'means', 'squares'], {}),
     'apply': (['y', 'x', 'g', 'out', *NORM, *NORM2, 'bias2'], dict(RUNNING=False, RELU=True)),
@@ -27,6 +46,18 @@ MAP_CASES = {
         ['q', 'y', 'y2', 'g', 'du', 'dv', 'dy', 'dy2', *NORM, *NORM2]
         + ['beta', 'gamma', 'beta2', 'gamma2', 'inverse_count'],
         dict(RUNNING=False, RELU=False),
+    ),
+}
+TABLES = ['rows', 'cols']
+CALIBRATION_CASES = {
+    'calibrate': (
+        ['z3', 'y', 'z2', 'out', *NORM, *NORM2, 'bias2', *TABLES],
+        dict(RUNNING=False, RUNNING2=False),
+    ),
+    'calibration_gradients': (
+        ['go', 'z3', 'y', 'z2', 'dl', 'dz3', *NORM, *NORM2, 'bias2', *TABLES]
+        + ['sums', 'centred', 'beta', 'gamma', 'inverse_count'],
+        dict(RUNNING=False, RUNNING2=False),
     ),
 }
 CHANNEL_CASES = {
@@ -68,7 +99,7 @@ def assembled(kernel, given, constants, dtype, capability, folder):
         if name in constants or not (name in given or name in NUMBERS or name in INTEGERS):
             signature[name], fixed[index,] = 'constexpr', constants.get(name)
         elif name in given:
-            kind = dtype if name in MAPS else 'i64' if name == 'batches' else 'fp32'
+            kind = dtype if name in MAPS else KINDS.get(name, 'fp32')
             signature[name] = f'*{kind}'
         else:
             signature[name] = 'fp32' if name in NUMBERS else 'i32'
@@ -97,13 +128,14 @@ def assert_no_spills(report):
 
 @pytest.mark.parametrize('capability', [80, 90])
 @pytest.mark.parametrize('dtype', TILES)
-@pytest.mark.parametrize('name', MAP_CASES)
+@pytest.mark.parametrize('name', [*MAP_CASES, *CALIBRATION_CASES])
 def test_kernels_over_maps(name, dtype, capability, tmp_path):
-    from inimg_mm.models.fused import map_kernels
+    from inimg_mm.models.fused import calibration_kernels, map_kernels
 
-    given, constants = MAP_CASES[name]
-    unit = dict(sc=1) if TILES[dtype]['CL'] else dict(sp=1)
-    kernel = getattr(map_kernels, name)
+    given, constants = {**MAP_CASES, **CALIBRATION_CASES}[name]
+    unit = dict(sc=1, sc2=1) if TILES[dtype]['CL'] else dict(sp=1, sp2=1)
+    kernel = getattr(map_kernels if name in MAP_CASES else calibration_kernels, name)
+    unit = {axis: 1 for axis in unit if axis in [parameter.name for parameter in kernel.params]}
     ptx, report = assembled(kernel, given, {**TILES[dtype], **unit, **constants}, dtype, capability, tmp_path)
     assert_no_spills(report)
     assert re.search(r'ld\.global[\w.:]*\.v4\.b32', ptx)  # 16 bytes at once

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from helpers.fused import LAYOUTS, MODES, Ending, gate_of, maps, results, set_up
-from inimg_mm.models.fused import backward_passes, norm_act, passes
+from inimg_mm.models.fused import backward_passes, calibration_passes, norm_act, passes
+from inimg_mm.models.fused.calibrate import calibrate
 
 CANARY = 12345.0
 ROOM = 64
@@ -44,7 +45,7 @@ def fences(monkeypatch):
         alive.append(check)
         return body
 
-    for module in (passes, backward_passes):
+    for module in (passes, backward_passes, calibration_passes):
         monkeypatch.setattr(module, 'empty', empty)
     monkeypatch.setattr(passes, 'empty_map', empty_map)
     return alive
@@ -71,6 +72,22 @@ def test_nothing_is_read_or_written_outside(fences, shape, mode, layout):
     assert largest < CANARY / 10  # no canary was read, either
 
 
+@pytest.mark.parametrize('layout', LAYOUTS)
+@pytest.mark.parametrize('mode', MODES)
+def test_the_calibration_stays_inside_too(fences, mode, layout):
+    norms, _ = set_up(nn.ModuleList(nn.BatchNorm2d(5) for _ in range(2)), mode)
+    inputs = []
+    for shape in ((2, 5, 7, 6), (2, 5, 7, 6), (2, 5, 2, 2)):
+        body, check = fenced(shape, torch.float32, layout)
+        body.copy_(maps(*shape, number=1)[0].detach())
+        inputs.append(body.detach().requires_grad_())
+        fences.append(check)
+    out = calibrate(*inputs, *norms, True)
+    out.sum().backward()
+    assert all(alive() for alive in fences)
+    assert max(x.abs().max() for x in (out, *(x.grad for x in inputs))) < CANARY / 10
+
+
 @pytest.fixture
 def launches(monkeypatch):
     """Count what is launched."""
@@ -80,7 +97,7 @@ def launches(monkeypatch):
         count[0] += 1
         launch(*arguments, **options)
 
-    for module in (passes, backward_passes):
+    for module in (passes, backward_passes, calibration_passes):
         monkeypatch.setattr(module, 'launch', counted)
     return count
 
@@ -117,6 +134,13 @@ def test_launches_of_a_norm(launches, mode, expected):
 def test_launches_of_a_tail(launches, kind, projected, mode, expected):
     ending, _ = set_up(Ending(6, gate_of(kind, 6), projected), mode)
     assert forward_and_backward(launches, ending, *maps(2, 6, 3, 4)) == expected
+
+
+@pytest.mark.parametrize(('mode', 'expected'), [('batch', (5, 7)), ('running', (1, 5))])
+def test_launches_of_a_calibration(launches, mode, expected):
+    norms, _ = set_up(nn.ModuleList(nn.BatchNorm2d(4) for _ in range(2)), mode)
+    inputs = [*maps(2, 4, 6, 6), *maps(2, 4, 2, 2, number=1)]
+    assert forward_and_backward(launches, lambda *maps: calibrate(*maps, *norms, True), *inputs) == expected
 
 
 @pytest.mark.parametrize('kind', [None, 'SE', 'DoubleFC'])

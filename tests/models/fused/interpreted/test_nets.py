@@ -64,7 +64,7 @@ def test_a_net_is_as_near_to_float64_as_the_plain_one(kind, options):
     exact = results(switched(net, False, torch.float64), x)
     eager = distances(results(switched(net, False), x), exact)
     far = distances(results(switched(net, True), x), exact)
-    assert not beyond(1e-5, far, {name: 3 * value for name, value in eager.items()})
+    assert not beyond(5e-5, far, {name: 3 * value for name, value in eager.items()})
 
 
 @pytest.mark.parametrize('kind', NETS)
