@@ -20,7 +20,7 @@ EXTRAS = {
     # tools/install.sh installs the first without its requirements and builds the second.
     'pose': [*MM, 'json_tricks', 'matplotlib', 'munkres', 'opencv-python', 'pillow', 'scipy'],
     'seg': [*MM, 'onedl-mmsegmentation'],
-    'bench': ['fvcore', 'grad-cam', 'onnx', 'onnxruntime', 'onnxscript', 'timm'],
+    'bench': ['fvcore', 'grad-cam', 'onnx', 'onnxruntime', 'onnxscript', 'pytorchcv', 'timm'],
     'demo': ['matplotlib', 'rich', 'scikit-image', 'scikit-learn'],
     'dev': ['coverage', 'hypothesis', 'import-linter', 'mypy', 'onedl-mim', 'pytest', 'pytest-xdist', 'ruff'],
 }

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from inimg_mm import catalogue
+from inimg_mm.errors import UsageError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -41,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
         configs.error('--copy takes the NAME of one config and, at most, where to write it')
     try:
         _configs(args.pattern, args.copy, args.force)
-    except catalogue.CatalogueError as error:
+    except UsageError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
     return 0

@@ -1,5 +1,6 @@
 """Walks through configs."""
 
+import inspect
 from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any
 
@@ -55,6 +56,43 @@ def walk(node: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
     elif isinstance(node, list | tuple):
         for index, child in enumerate(node):
             yield from walk(child, f'{path}.{index}')
+
+
+SYNC_NORMS = ('SyncBN', 'MMSyncBN', 'SyncBatchNorm')
+"""Types of norms whose statistics are those of all processes, which is done on GPUs only."""
+
+SEEING = ('backbone', 'image_encoder', 'backbone_cfg')
+"""What the hosts' models call the part that sees the image."""
+
+
+def backbone_nodes(model: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The backbones of a model's config with their dotted paths, also those inside other parts.
+
+    Where one wraps another (``backbone.backbone_cfg`` of BiSeNet and ICNet; the ``image_encoder`` of a
+    retriever, which can be a list of a backbone and its neck), that is the innermost.
+    """
+    found = {path: node for path, node in walk(model, 'model') if node.get('type') and _sees(path)}
+    for path, node in found.items():
+        if not any(other.startswith(f'{path}.') for other in found):
+            yield path, node
+
+
+def _sees(path: str) -> bool:
+    *_, parent, last = ['', *path.split('.')]
+    return last in SEEING or (last == '0' and parent in SEEING)
+
+
+def defaults_of(kind: Any) -> dict[str, Any]:
+    """What a class or a function takes for arguments that are not given, those of its parents included."""
+    functions = [kind] if callable(kind) else []
+    if inspect.isclass(kind):
+        functions = [vars(cls)['__init__'] for cls in reversed(kind.__mro__[:-1]) if '__init__' in vars(cls)]
+    return {
+        name: parameter.default
+        for function in functions
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.default is not parameter.empty
+    }
 
 
 def is_pretrained(init_cfg: Mapping[str, Any]) -> bool:

@@ -7,9 +7,15 @@ registry: mmdet has a detector and mmpose a backbone called ``SCNet``.
 """
 
 import copy
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import Any
 
+import mmengine.registry
 from mmengine.config import Config
+from mmengine.registry import DATASETS as ROOT_DATASETS
 from mmengine.registry import FUNCTIONS as ROOT_FUNCTIONS
 from mmengine.registry import HOOKS as ROOT_HOOKS
 from mmengine.registry import MODELS as ROOT_MODELS
@@ -18,7 +24,11 @@ from mmengine.registry import STRATEGIES as ROOT_STRATEGIES
 from mmengine.registry import WEIGHT_INITIALIZERS as ROOT_WEIGHT_INITIALIZERS
 from mmengine.registry import DefaultScope, Registry
 
+from inimg_mm.config_tree import walk
+from inimg_mm.errors import UsageError
+
 __all__ = [
+    'DATASETS',
     'FUNCTIONS',
     'HOOKS',
     'MODELS',
@@ -26,9 +36,13 @@ __all__ = [
     'STRATEGIES',
     'WEIGHT_INITIALIZERS',
     'build_model',
+    'unknown_types_named',
 ]
 
 MODELS = Registry('model', parent=ROOT_MODELS, scope='inimg_mm', locations=['inimg_mm.models'])
+DATASETS = Registry(
+    'dataset', parent=ROOT_DATASETS, scope='inimg_mm', locations=['inimg_mm.datasets.registered']
+)
 WEIGHT_INITIALIZERS = Registry(
     'weight initializer',
     parent=ROOT_WEIGHT_INITIALIZERS,
@@ -55,5 +69,55 @@ def build_model(cfg: Config) -> Any:
     settings = copy.deepcopy(cfg.model)
     if cfg.get('data_preprocessor'):
         settings.setdefault('data_preprocessor', cfg.data_preprocessor)
-    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+    with DefaultScope.overwrite_default_scope(cfg.default_scope), unknown_types_named(cfg):
         return ROOT_MODELS.build(settings)
+
+
+@contextmanager
+def unknown_types_named(cfg: Config) -> Iterator[None]:
+    """Say of a ``type`` that no registry knows, or a host's other class of that name, what is near it.
+
+    Args:
+        cfg: The config of what is built.
+
+    Raises:
+        UsageError: In the place of mmengine's KeyError, or of the TypeError of a class that is no backbone.
+    """
+    try:
+        yield
+    except KeyError as error:
+        unknown = re.match(r'(\S+) is not in the (\S+?)::(.+?) registry', ' '.join(map(str, error.args)))
+        if unknown is None:
+            raise
+        raise UsageError(_near(*unknown.groups())) from error
+    except TypeError as error:
+        for path, node in walk(cfg.get('model'), 'model'):
+            if path.endswith('backbone') and node.get('type') in MODELS.module_dict:
+                ours = f'inimg_mm.{node["type"]}'
+                raise UsageError(
+                    f"{path}.type={node['type']!r} is another class of {cfg.default_scope}'s, which does not "
+                    f'take these arguments ({error}): the backbone is type={ours!r}'
+                ) from error
+        raise
+
+
+def _near(name: str, scope: str, kind: str) -> str:
+    """What to write in place of a name that the registry of a host and a kind does not know."""
+    asked, _, bare = name.rpartition('.')
+    roots = [r for r in vars(mmengine.registry).values() if isinstance(r, Registry) and r.name == kind]
+    known: dict[str, str] = {}
+    for root in roots:
+        for child in (root, *root.children.values()):
+            if child.scope in ('inimg_mm', asked or scope, 'mmengine'):
+                child.import_from_location()
+                prefix = '' if child.scope in (scope, 'mmengine') else f'{child.scope}.'
+                known |= {f'{prefix}{found}': found for found in child.module_dict}
+    text = f'there is no {kind} {name!r} in {asked or scope}'
+    ours = [full for full in known if full.startswith('inimg_mm.')]
+    if f'inimg_mm.{bare}' in ours:
+        return f"{text}: write type='inimg_mm.{bare}'"
+    near = get_close_matches(bare, set(known.values()), n=8, cutoff=0.7)
+    names = [full for found in near for full in known if known[full] == found]
+    if not names and asked == 'inimg_mm':
+        return f'{text}, which has {", ".join(ours)}'
+    return f'{text}; near it: {", ".join(names)}' if names else f'{text}, and none with a name like it'

@@ -8,11 +8,11 @@ import pytest
 import torch
 from mmengine.registry import DefaultScope
 
-from helpers.tooling import use_cpu
+pytest.register_assert_rewrite('helpers.tooling', 'helpers.small_training')
+from helpers.tooling import use_cpu  # noqa: E402
 
 PRINT_ARGUMENTS = '#!/bin/sh\nfor word; do printf "%s\\n" "$word"; done\n'
 
-pytest.register_assert_rewrite('helpers')
 torch.set_num_threads(1)
 
 

@@ -87,8 +87,8 @@ BREAKS = [
     ('errors', 'from inimg_mm import config_tree', 'inimg_mm.config_tree'),
     ('config_tree', 'from inimg_mm import drawing', 'inimg_mm.drawing'),
     ('drawing', 'from inimg_mm import host_facts', 'inimg_mm.host_facts'),
-    ('host_facts', 'from inimg_mm import files', 'inimg_mm.files'),
-    ('files', 'from inimg_mm.data_files import checks', 'inimg_mm.data_files.checks'),
+    ('host_facts', 'from inimg_mm import files', 'inimg_mm.output_files'),
+    ('output_files', 'from inimg_mm.data_files import checks', 'inimg_mm.data_files.checks'),
     ('registry', 'from inimg_mm.models.attention import base', 'inimg_mm.models.attention.base'),
     ('data_files.image_files', 'from inimg_mm.models import checks', 'inimg_mm.models.checks'),
     ('models.attention.base', 'from inimg_mm import zoo', 'inimg_mm.zoo'),
@@ -234,6 +234,102 @@ def test_install_help_is_its_header(bare_project):
     )
     assert 'MMCV_FIND_LINKS' in run.stdout
     assert 'set -euo' not in run.stdout
+
+
+# ---- the parts of the installer, with stand-ins -----------------------------------------------------------
+
+
+def part_of_installer(tmp_path, script, **environment):
+    """Run functions of install.sh in a folder of their own, without its run."""
+    source = (ROOT / 'tools' / 'install.sh').read_text()
+    functions = tmp_path / 'tools' / 'install.sh'
+    functions.parent.mkdir(exist_ok=True)
+    functions.write_text(source.removesuffix('\nmain "$@"\n'))
+    shutil.copy(ROOT / 'requirements.txt', tmp_path)
+    setting = f'source {functions}; exec 3>&1; device=cpu; mkdir -p "$state"; cd "$root"\n'
+    run = subprocess.run(
+        ['bash', '-c', setting + script],
+        env={'HOME': str(tmp_path), 'PATH': f'{tmp_path}/bin:{os.environ["PATH"]}', **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    return run.stdout.splitlines()
+
+
+@pytest.fixture
+def pythons(tmp_path):
+    """Stand-ins for three versions of Python, by this one."""
+    (tmp_path / 'bin').mkdir()
+    for minor in (10, 11, 12):
+        answer = f'case "$2" in *%d.%d*) echo 3.{minor}.1 ;; *) exec {sys._base_executable} "$@" ;; esac'
+        shim(tmp_path / 'bin' / f'python3.{minor}', answer)
+    return tmp_path
+
+
+MMCV = re.search(r'^onedl-mmcv==(.+)$', (ROOT / 'requirements.txt').read_text(), re.MULTILINE)[1]
+TORCH = re.search(r'^torch==(.+)$', (ROOT / 'requirements.txt').read_text(), re.MULTILINE)[1]
+
+
+@pytest.mark.parametrize(
+    ('wheel', 'chosen'),
+    [
+        (None, 'python3.12'),
+        (f'pip/wheels/50/8c/75/28/onedl_mmcv-{MMCV}-cp311-cp311-linux_x86_64.whl', 'python3.11'),
+        (f'pip/inimg_mm/torch-{TORCH}-cpu/onedl_mmcv-{MMCV}-cp310-cp310-linux_x86_64.whl', 'python3.10'),
+        (f'pip/inimg_mm/torch-{TORCH}-cuda/onedl_mmcv-{MMCV}-cp310-cp310-linux_x86_64.whl', 'python3.12'),
+        ('pip/wheels/50/8c/75/28/onedl_mmcv-0.1-cp311-cp311-linux_x86_64.whl', 'python3.12'),
+    ],
+)
+def test_install_prefers_the_python_with_a_wheel(pythons, wheel, chosen):
+    if wheel:
+        path = pythons / '.cache' / wheel
+        path.parent.mkdir(parents=True)
+        path.touch()
+    assert part_of_installer(pythons, 'find_python; echo "$python"') == [chosen]
+
+
+@pytest.mark.parametrize(('python', 'chosen'), [('python3.10', 'python3.10'), (None, 'python3.11')])
+def test_install_takes_the_python_that_is_named(pythons, python, chosen):
+    (pythons / 'bin' / 'python3.12').unlink()
+    shim(pythons / 'bin' / 'python3.12', 'exit 1')  # as a version manager's stand-in for none
+    environment = dict(PYTHON=python) if python else {}
+    assert part_of_installer(pythons, 'find_python; echo "$python"', **environment) == [chosen]
+
+
+STAND_IN = """
+echo "$@" >>{calls}
+case "$*" in
+    *'mim install'*) : >{home}/mim ;;
+    *'pip wheel'*) mkdir -p {home}/wheels
+        : >{home}/wheels/onedl_mmcv-{version}-cp311.whl; : >{home}/compiled ;;
+    *'pip download'*) mkdir -p {home}/s/onedl_mmcv; mkdir -p .venv/.install/sdist
+        tar -czf .venv/.install/sdist/onedl_mmcv-{version}.tar.gz -C {home}/s onedl_mmcv ;;
+    *"--find-links $PAGE/cpu-torch{torch}/simple/onedl-mmcv/index.html"*) : >{home}/page ;;
+    *mim/utils/default.py) cat >/dev/null; echo $PAGE ;;
+    '- {version} cpu') cat >/dev/null; test -e {home}/{works} ;;
+    *) cat >/dev/null ;;
+esac
+"""
+"""A Python whose mmcv works when the file named so is there."""
+
+
+@pytest.mark.parametrize(('works', 'compiles'), [('mim', False), ('page', False), ('compiled', True)])
+def test_a_wheel_whose_ops_do_not_run_is_compiled(tmp_path, works, compiles):
+    """First mim's, by torch's build; then the one for CPUs."""
+    calls, python = tmp_path / 'calls', tmp_path / 'python'
+    torch = TORCH.rpartition('.')[0].replace('.', '') + '0'
+    shim(python, STAND_IN.format(calls=calls, home=tmp_path, version=MMCV, torch=torch, works=works))
+    setting = f'py={python}; wheels={tmp_path}/wheels; TMPDIR={tmp_path}; install_mmcv </dev/null'
+    part_of_installer(tmp_path, setting, PAGE='https://wheels.example')
+    asked = calls.read_text()
+    assert (
+        f'-m mim install --timeout 5 --retries 0 --no-deps --only-binary onedl-mmcv onedl-mmcv=={MMCV}'
+        in asked
+    )
+    assert ('pip wheel' in asked) == compiles
+    assert asked.rstrip().endswith(f'- {MMCV} cpu')  # what is installed at last was tried
 
 
 def test_run_tests_names_its_modes():

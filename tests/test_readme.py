@@ -16,6 +16,7 @@ from mmengine.registry import HOOKS
 from helpers.readmes import parse
 from inimg_mm import zoo
 from inimg_mm.__main__ import main
+from inimg_mm.models import ResNet, SCNet
 from inimg_mm.zoo.tables import GATE_SPECS, fill
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -98,7 +99,7 @@ def test_own_data_snippet(tmp_path):
     (tmp_path / 'data' / 'images').mkdir(parents=True)
     for name in ('train.json', 'val.json'):
         (tmp_path / 'data' / name).write_text(
-            '{"categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]}'
+            '{"images": [], "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]}'
         )
     snippet = SNIPPETS[2].replace('path/to/data', str(tmp_path / 'data'))
     (tmp_path / 'delta.py').write_text(snippet.replace("'configs/", f"'{ROOT}/configs/"))
@@ -109,11 +110,43 @@ def test_own_data_snippet(tmp_path):
 
 
 def test_hook_lines_snippet():
-    cfg = Config.fromstring(SNIPPETS[3], '.py')
+    (lines,) = (snippet for snippet in SNIPPETS if 'ExactResumeHook' in snippet)
+    cfg = Config.fromstring(lines, '.py')
     hooks = [cfg.default_hooks.checkpoint, *cfg.custom_hooks]
     for hook in hooks:
         assert f'inimg_mm.{type(HOOKS.build(dict(hook))).__name__}' == hook.type
     assert len(hooks) == 4
+
+
+def test_the_plain_loop_learns(tmp_path):
+    """As it stands, on random images, from a file with random weights."""
+    (loop,) = (snippet for snippet in SNIPPETS if 'cross_entropy' in snippet)
+    assert loop.index('for images') < loop.index('backward()')
+    torch.save(SCNet(depth=50).state_dict(), tmp_path / 'scnet50.pth')
+    loop = loop.replace('path/to/', f'{tmp_path}/')
+    weight = torch.load(tmp_path / 'scnet50.pth')['conv1.weight']
+    names = dict(batches=[])
+    exec(loop, names)
+    assert torch.equal(names['net'].conv1.weight, weight)
+    names = dict(batches=[(torch.randn(2, 3, 64, 64), torch.tensor([0, 1]))])
+    exec(loop, names)
+    assert names['loss'].isfinite()
+    assert not torch.equal(names['net'].conv1.weight, weight)
+
+
+def test_in_torchvisions_detector(tmp_path):
+    """As it stands, with random weights in the place of those that would be fetched."""
+    (snippet,) = (snippet for snippet in SNIPPETS if 'BackboneWithFPN' in snippet)
+    torch.save(ResNet(depth=50).state_dict(), tmp_path / 'resnet50.pth')
+    names = {}
+    exec(snippet.replace('torchvision://resnet50', str(tmp_path / 'resnet50.pth')), names)
+    targets = [dict(boxes=torch.tensor([[8.0, 8, 40, 40]]), labels=torch.tensor([1]))]
+    detector = names['detector'].train()
+    detector.transform.min_size, detector.transform.max_size = (64,), 64
+    losses = detector([torch.rand(3, 64, 64)], targets)
+    assert all(loss.isfinite() for loss in losses.values())
+    sum(losses.values()).backward()
+    assert names['body'].layer1[0].conv1.weight.grad is not None
 
 
 # ---- commands -------------------------------------------------------------------------------------------

@@ -69,13 +69,16 @@ torchrun() { # TOOL GPUS ARGUMENT...: starts GPUS processes of a tool here, as o
     # One machine and no port asked for: torchrun takes a free one, so that two jobs do not meet.
     [[ $nodes != 1 || -n ${PORT:-}${RDZV_BACKEND:-} ]] || meet=(--standalone)
 
-    local began=$SECONDS child status
-    "$python" -m torch.distributed.run --nnodes="$nodes" --nproc-per-node="$gpus" "${meet[@]}" \
+    local began=$SECONDS child status stopped=''
+    set -m # a process group of its own: Ctrl-C reaches the processes once, from here
+    "$python" "$tools/_torchrun.py" --nnodes="$nodes" --nproc-per-node="$gpus" "${meet[@]}" \
         "$tools/$tool" "$@" --launcher pytorch &
     child=$!
-    trap 'kill -TERM $child' TERM INT HUP
+    set +m
+    trap 'stopped=1; kill -INT $child' INT
+    trap 'stopped=1; kill -TERM $child' TERM HUP
     while status=0 && { wait "$child" || status=$?; } && kill -0 "$child" 2>/dev/null; do :; done
-    if ((status)); then
+    if ((status)) && [[ -z $stopped ]]; then
         printf '%s: the job has ended with status %d after %d s. What failed first is named above' \
             "$script" "$status" "$((SECONDS - began))" >&2
         [[ $tool != train.py ]] || printf '; the same command with --resume goes on from the newest checkpoint' >&2

@@ -1,12 +1,18 @@
-"""Check that a config trains: builds it, loads its weights, and takes one step on random data."""
+"""Check that a config trains: its data, its parts, its weights, and one step on random data."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from inimg_mm import startup
+
+startup.begin()
+
+from inimg_mm.checking.data import print_summaries
 from inimg_mm.checking.findings import print_findings
 from inimg_mm.checking.training_step import check_config
+from inimg_mm.data_files.summary import summarise
 from inimg_mm.launch.cli import config_parser, mistakes_in_one_line, read_config
 
 
@@ -17,12 +23,20 @@ def main() -> None:
     parser.add_argument(
         '--size', type=int, nargs=2, metavar=('W', 'H'), help='of the random images, in pixels'
     )
+    parser.add_argument(
+        '--images',
+        action='store_true',
+        help='read every image of the data, and count the pixels of label maps',
+    )
     args = parser.parse_args()
     with mistakes_in_one_line():
         size = tuple(args.size) if args.size else None
-        findings = check_config(read_config(args), args.checkpoint, not args.no_init, size, args.trust)
+        cfg = read_config(args)
+        data = summarise(cfg, args.images)
+        print_summaries(data)
+        findings = check_config(cfg, args.checkpoint, not args.no_init, size, args.trust)
     print_findings(findings)
-    sys.exit(any(finding.fault for finding in findings))
+    sys.exit(any(finding.fault for finding in findings) or any(one.faults for one in data))
 
 
 if __name__ == '__main__':

@@ -5,6 +5,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from inimg_mm import startup
+
+startup.begin()
+
 from inimg_mm.launch.cli import config_parser, mistakes_in_one_line, read_config
 from inimg_mm.studies.gate_gains import compare, table
 

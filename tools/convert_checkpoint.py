@@ -1,10 +1,14 @@
-"""Write a backbone's weights, and its classifier's, in the names of another project."""
+"""Write a checkpoint in another project's names; a whole model stays one where those are a host's or ours."""
 
 import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from inimg_mm import startup
+
+startup.begin()
 
 from inimg_mm.checkpoints import LAYOUTS
 from inimg_mm.checkpoints.exporting import convert
@@ -23,7 +27,7 @@ def main() -> None:
         default='auto',
         help='whose names IN has; default: detect it',
     )
-    parser.add_argument('--backbone-only', action='store_true', help='leave the classifier out')
+    parser.add_argument('--backbone-only', action='store_true', help='leave all but the backbone out')
     parser.add_argument('--trust', action='store_true', help='unpickle IN, which runs code in it')
     parser.add_argument('--force', action='store_true', help='overwrite OUT')
     with mistakes_in_one_line():

@@ -103,16 +103,38 @@ stage() { # TITLE PRODUCT TOOL ARGUMENT...: run a tool, unless its product is th
         echo "    reused: $2"
         return
     fi
-    "$python" -u -W ignore "$root/tools/$3.py" "${@:4}" 2>&1 | tee "$log" |
-        awk 'match($0, /Epoch\(.*/) { print "    " substr($0, RSTART, 150); fflush() }' || fail "$log"
+    # The readers outlive Ctrl-C, for the log to have the tool's last words.
+    "$python" -u -W ignore "$root/tools/$3.py" "${@:4}" 2>&1 | (trap '' INT && tee "$log" | progress) ||
+        fail "$log" "$([[ $3 != train ]] || going_on "$(dirname "$2")")"
     touch "$2"
     echo "    $((SECONDS - began)) s"
 }
 
-fail() { # LOG
-    tail -n 25 "$1" >&2
-    die "that failed; the whole output is in $1"
+progress() { # the lines that say how far it is, each as it comes: Debian's awk reads in blocks
+    local line
+    while IFS= read -r line; do
+        [[ $line != *'Epoch('* ]] || printf '    %.150s\n' "Epoch(${line#*Epoch(}"
+    done
 }
 
+going_on() { # FOLDER: what the same command does about a training that has ended early
+    if [[ -s $1/last_checkpoint ]]; then
+        echo "The same command goes on from the last checkpoint, $(basename "$(<"$1/last_checkpoint")")."
+    else
+        echo 'There is no checkpoint yet: the same command begins that training anew.'
+    fi
+}
+
+stopped() {
+    printf '\ndemo.sh: stopped. The same command takes up what is finished, and a training from its last checkpoint.\n' >&2
+    exit 130
+}
+
+fail() { # LOG [WHAT NOW]
+    tail -n 25 "$1" >&2
+    die "that failed; the whole output is in $1${2:+. $2}"
+}
+
+trap stopped INT
 main "$@"
 exit # the script may have changed while it ran

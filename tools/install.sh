@@ -6,7 +6,8 @@
 # A second run does what is missing and nothing else, also after an interruption. Each step leaves a
 # stamp in .venv/.install when it has succeeded, and its output beside it.
 #
-#   PYTHON=...            the Python (3.10, 3.11 or 3.12) to make .venv with
+#   PYTHON=...            the Python (3.10, 3.11 or 3.12) to make .venv with (default: 3.12, then 3.11, 3.10; first
+#                         one for which a compiled mmcv is in pip's cache)
 #   MMCV_FIND_LINKS=...   a folder or a page with mmcv wheels, tried before anything else
 set -euo pipefail
 
@@ -33,24 +34,33 @@ pip_install() { "$py" -m pip install --progress-bar off --constraint requirement
 
 # ---- before anything is downloaded ------------------------------------------------------------------
 
-find_python() { # sets $python
-    local candidates=(python3.11 python3.12 python3.10 python3) candidate version seen=''
+find_python() { # sets $python: for 3.12 there are prebuilt wheels of mmcv, unless one was built here for another
+    local candidates=(python3.12 python3.11 python3.10 python3) candidate version seen=''
     if usable_venv; then candidates=("$py"); elif [[ -n ${PYTHON:-} ]]; then candidates=("$PYTHON"); fi
     for candidate in "${candidates[@]}"; do
         version=$("$candidate" -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null) || continue
-        if "$candidate" -c "$supported" 2>/dev/null; then
+        if ! "$candidate" -c "$supported" 2>/dev/null; then
+            seen+="${seen:+,} $candidate $version"
+        elif has_mmcv "${version%.*}"; then
             python=$candidate
             break
+        else
+            python=${python:-$candidate}
         fi
-        seen+="${seen:+,} $candidate $version"
     done
     [[ -n ${python:-} ]] || die "needs Python 3.10, 3.11 or 3.12 (looked at ${candidates[*]}; found${seen:- nothing}):" \
-        'install one, or name it: PYTHON=/path/to/python3.11 tools/install.sh'
+        'install one, or name it: PYTHON=/path/to/python3.12 tools/install.sh'
     "$python" -c 'import ensurepip, venv' 2>/dev/null ||
         die "$python has no venv module: install it (on Debian: python3-venv)"
     [[ -f $("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h ]] ||
         die "$python has no Python.h to compile against: install it (on Debian: python3-dev)"
 }
+
+has_mmcv() { # VERSION: a wheel of the pinned mmcv for that Python is kept here, or in pip's cache
+    local cache=${PIP_CACHE_DIR:-${XDG_CACHE_HOME:-${HOME:-}/.cache}/pip} wheel
+    wheel=onedl_mmcv-$(pin onedl-mmcv)-cp${1/./}-'*.whl'
+    compgen -G "$cache/inimg_mm/torch-$(pin torch)-$device/$wheel" || compgen -G "$cache/wheels/*/*/*/*/$wheel"
+} >/dev/null
 
 check_compiler() {
     local compiler
@@ -90,7 +100,7 @@ install_torch() { pip_install torch torchvision numpy safetensors; }
 install_build-tools() { pip_install setuptools wheel ninja psutil packaging cython; }
 install_mm() { install_extra mm mmdet mmpretrain; }
 install_seg() { install_extra seg mmseg; }
-install_bench() { install_extra bench timm fvcore onnx onnxruntime onnxscript pytorch_grad_cam; }
+install_bench() { install_extra bench timm fvcore onnx onnxruntime onnxscript pytorch_grad_cam pytorchcv; }
 install_demo() { install_extra demo skimage sklearn matplotlib rich; }
 install_dev() { install_extra dev pytest xdist hypothesis coverage; }
 
@@ -114,7 +124,7 @@ headless_cv2() { # opencv-python wants libGL, which a bare server lacks; the hea
 # ---- mmcv: there is no wheel on PyPI ------------------------------------------------------------------
 
 install_mmcv() {
-    local folders links
+    local folders links page='' torch
     if mmcv_works; then return; fi
     # A wheel in pip's cache does not say which torch it was built for: mmcv_from tries its ops.
     mapfile -t folders < <("$py" -m pip cache list onedl_mmcv --format=abspath | xargs -r -d '\n' dirname)
@@ -122,6 +132,10 @@ install_mmcv() {
         if mmcv_from "$links"; then return; fi
     done
     if mmcv_through_mim; then return; fi
+    # mim goes by the CUDA of torch's build, which PyPI's has on a machine without a GPU, too
+    torch=$(pin torch)
+    torch=cpu-torch${torch//./} # its pages are those of a minor version: 2.9.1 is torch290
+    if [[ -n $page && $device == cpu ]] && mmcv_from "$page/${torch%?}0/simple/onedl-mmcv/index.html"; then return; fi
     compile_mmcv
     mmcv_from "$wheels"
 }
@@ -156,7 +170,7 @@ mmcv_through_mim() { # the fork's installer knows where its wheels are; without 
     local mim=$TMPDIR/mim impatient=(--timeout 5 --retries 0) target
     target=(--target "$mim" --upgrade --no-build-isolation "onedl-mim==$(pin onedl-mim)")
     "$py" -m pip install "${impatient[@]}" --no-deps "${target[@]}" &&
-        "$py" - "$mim/mim/utils/default.py" <<'PY' &&
+        page=$("$py" - "$mim/mim/utils/default.py" <<'PY'
 import os
 import runpy
 import sys
@@ -170,7 +184,9 @@ except urllib.error.HTTPError:
     pass  # it answers
 except OSError as error:
     sys.exit(f'mim has no wheel for us: {page} does not answer ({error})')
+print(page)
 PY
+        ) &&
         pip_install "${target[@]}" &&
         PYTHONPATH=$mim "$py" -m mim install "${impatient[@]}" --no-deps --only-binary onedl-mmcv \
             "onedl-mmcv==$(pin onedl-mmcv)" &&

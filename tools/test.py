@@ -1,21 +1,29 @@
-"""Test a checkpoint with a config of any host (mmdet, mmpretrain, mmpose, mmseg)."""
+"""Test a checkpoint, or what a training starts from, with a config of any host."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from inimg_mm import startup
+
+startup.begin()
+
 from mmengine.dist import is_main_process
 
 from inimg_mm.errors import UsageError
-from inimg_mm.files import check_output, json_text, write_text
 from inimg_mm.launch import evaluate
 from inimg_mm.launch.cli import add_launcher, config_parser, mistakes_in_one_line, read_config
+from inimg_mm.output_files import check_output, json_text, write_text
 
 
 def main() -> None:
     parser = config_parser(__doc__)
-    parser.add_argument('checkpoint', help='checkpoint file or URL')
+    parser.add_argument(
+        'checkpoint',
+        nargs='?',
+        help='checkpoint file or URL; default: what a training would start from, its init_cfg and load_from',
+    )
     parser.add_argument('--show-dir', metavar='DIR', help='draw the predictions into this folder')
     parser.add_argument('--out', metavar='FILE.json', type=Path, help='write the metrics to this file')
     parser.add_argument(

@@ -5,8 +5,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from inimg_mm import startup
+
+startup.begin()
+
 from inimg_mm.launch import train
 from inimg_mm.launch.cli import add_launcher, config_parser, mistakes_in_one_line, read_config
+from inimg_mm.launch.interrupts import how_to_go_on, stops_in_one_line
 
 
 def main() -> None:
@@ -42,16 +47,18 @@ def main() -> None:
     add_launcher(parser)
     args = parser.parse_args()
     with mistakes_in_one_line():
-        train(
-            read_config(args),
-            args.resume,
-            args.amp,
-            args.launcher,
-            args.trust,
-            auto_scale_lr=args.auto_scale_lr,
-            compiler=args.compile,
-            skip_corrupt=args.skip_corrupt,
-        )
+        cfg = read_config(args)
+        with stops_in_one_line(lambda: how_to_go_on(cfg.work_dir)):
+            train(
+                cfg,
+                args.resume,
+                args.amp,
+                args.launcher,
+                args.trust,
+                auto_scale_lr=args.auto_scale_lr,
+                compiler=args.compile,
+                skip_corrupt=args.skip_corrupt,
+            )
 
 
 if __name__ == '__main__':

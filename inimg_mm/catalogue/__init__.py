@@ -1,5 +1,7 @@
 """The configs that come with the package, found and listed without importing torch or a host."""
 
+from inimg_mm.carried import home
+
 from .index import (
     INDEX,
     METAFILE,
@@ -9,7 +11,6 @@ from .index import (
     entries,
     find,
     get,
-    home,
     listing,
     read_metafile,
 )

@@ -9,8 +9,8 @@ from mmengine.runner import FlexibleRunner, Runner
 
 from inimg_mm import __version__
 from inimg_mm.errors import UsageError
-from inimg_mm.files import check_output, write_text
 from inimg_mm.launch.configs import load_config
+from inimg_mm.output_files import check_output, write_text
 
 from . import Entry, home
 

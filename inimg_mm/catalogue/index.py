@@ -11,11 +11,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from inimg_mm.carried import home
 from inimg_mm.errors import UsageError
 
 METAFILE = 'metafile.yml'
 INDEX = 'model-index.yml'
-PACKAGE = Path(__file__).resolve().parents[1]
 
 
 class CatalogueError(UsageError):
@@ -65,18 +65,6 @@ class Entry:
     def figure(self) -> str:
         """The papers' figures in words."""
         return ', '.join(f'{metric} {value:g}' for metric, value in self.figures.items())
-
-
-def home() -> Path:
-    """The folder that holds ``configs/`` and ``tools/``: ``.mim`` of a wheel, else the checkout.
-
-    Raises:
-        CatalogueError: If there are no configs in either.
-    """
-    for folder in (PACKAGE / '.mim', PACKAGE.parent):
-        if (folder / 'configs').is_dir():
-            return folder
-    raise CatalogueError(f'this installation has no configs, neither in {PACKAGE}/.mim nor beside {PACKAGE}')
 
 
 def config_files(folder: Path) -> list[Path]:

@@ -1,31 +1,37 @@
-"""Find the faults of a config before a training does: channels, weights, gradients, freezing, norms."""
+"""Find the faults of a config before a training does: data, channels, weights, gradients, freezing, norms."""
 
 import copy
-import re
-from collections.abc import Iterator, Sequence
+import importlib.util
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.model import revert_sync_batchnorm
-from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
+from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from inimg_mm.checkpoints.reading import BACKBONE
-from inimg_mm.config_tree import nodes, type_name, walk
-from inimg_mm.hosts.random_batch import Size, random_batch
-from inimg_mm.models.backbones import Backbone
+from inimg_mm.config_tree import SYNC_NORMS, nodes, type_name, walk
+from inimg_mm.errors import UsageError
+from inimg_mm.hosts.host import Size
+from inimg_mm.hosts.made_up import image_channels
+from inimg_mm.hosts.random_batch import PANOPTIC, BuildError, random_batch
+from inimg_mm.hosts.sizes import at_size
 from inimg_mm.registry import build_model
 
-from .channels import check_channels, roi_remedy
-from .findings import Finding, Stop, failure
-from .weights import check_initialisation, check_whole, pretrained_nodes, quiet
+from .agreement import check_agreement
+from .backbones import backbones_of, owners
+from .channels import SIDE, check_channels, roi_remedies
+from .findings import FAULT, NOTE, OK, UNCHECKED, Finding, Stop, failure
+from .from_scratch import check_from_scratch, frozen_parts
+from .one_step import take_a_step
+from .remedies import with_tried_remedies
+from .weights import check_initialisation, check_whole, pretrained_nodes
 
-AMP_KEYS = ('type', 'loss_scale', 'dtype', 'use_fsdp')
 FEW_BOXES = 16
-SYNC_NORMS = ('SyncBN', 'MMSyncBN', 'SyncBatchNorm')
 
 
 def check_config(
@@ -35,54 +41,122 @@ def check_config(
     size: Size | None = None,
     trust: bool = False,
 ) -> list[Finding]:
-    """Build the config's model, initialise it, and train one step on random data.
+    """Build the config's model, initialise it, and train one step on a batch of its own pipeline.
 
     Args:
         cfg: From :func:`.load_config`; not changed.
         checkpoint: A checkpoint of the whole model whose fit is checked too.
         init: Load what the config's ``init_cfg`` names.
-        size: Width and height of the random images, see :func:`.random_batch`.
+        size: Width and height of the images, see :func:`.random_batch`.
         trust: Unpickle whatever is in the checkpoint.
 
     Returns:
-        What was found, in the order of a training.
+        What was found, in the order of a training. What is said to be changed was tried, where it is a line
+        of the config.
+
+    Raises:
+        UsageError: If images cannot have the size.
     """
+    cfg = at_size(copy.deepcopy(cfg), size)
+    check = partial(_findings, checkpoint=checkpoint, init=init, trust=trust)
+    return with_tried_remedies(cfg, list(check(cfg)), check)
+
+
+def _findings(cfg: Config, checkpoint: str | None, init: bool, trust: bool) -> Iterator[Finding]:
     cfg = copy.deepcopy(cfg)
     _sample_few_boxes(cfg)
-    findings = list(_sync_norms(cfg))
+    yield from _sync_norms(cfg)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         try:
-            for finding in _checks(cfg, checkpoint, init, size, trust):
-                findings.append(finding)
+            yield from _checks(cfg, checkpoint, init, trust)
         except Stop as stop:
-            findings.append(Finding('model', True, f'goes no further: {stop}', stop.remedy))
-    return findings
+            yield Finding('model', stop.state, f'goes no further: {stop}', stop.remedies)
 
 
-def _checks(
-    cfg: Config, checkpoint: str | None, init: bool, size: Size | None, trust: bool
-) -> Iterator[Finding]:
-    try:
-        model = revert_sync_batchnorm(build_model(cfg if init else _without_files(cfg)))
-    except Exception as error:
-        raise Stop(f'{type(error).__name__}: {error}') from error
-    if not hasattr(model, 'backbone'):
-        raise Stop(f'{type(model).__name__} has no backbone of its own')
-    names = f'{type(model).__name__} with {type(model.backbone).__name__}'
+def _checks(cfg: Config, checkpoint: str | None, init: bool, trust: bool) -> Iterator[Finding]:
+    yield from check_agreement(cfg, ('train_dataloader', 'val_dataloader'))
+    if not cfg.get('load_from') and not cfg.get('resume'):
+        yield from check_from_scratch(cfg)
+    model = _build(cfg if init else _without_files(cfg))
+    backbones = backbones_of(cfg, model)
+    seen = ' and '.join(type(part).__name__ for part in backbones.values())
     millions = sum(p.numel() for p in model.parameters()) / 1e6
-    yield Finding('model', False, f'{names}, {millions:.2f} M parameters')
-    batch = random_batch(cfg, size)
-    findings, channels = check_channels(cfg, model, batch)
-    yield from findings
+    yield Finding(
+        'model', OK, f'{type(model).__name__} with {seen or "no backbone"}, {millions:.2f} M parameters'
+    )
+    batch, refused = _batch(cfg)
+    if importlib.util.find_spec('panopticapi') is None and any(
+        type_name(node) == PANOPTIC for node in nodes(cfg.get('train_dataloader'))
+    ):
+        text = 'a training needs panopticapi, which is not installed'
+        yield Finding('data', NOTE, text, ('pip install git+https://github.com/cocodataset/panopticapi.git',))
+    wrong: list[Finding] = []
+    given: list[int] = []
+    images = _images(cfg, model, batch)
+    for place, node, part in owners(cfg, model):
+        found, given = check_channels(node, part, images, place)
+        wrong += [finding for finding in found if finding.fault]
+        yield from found
     yield from check_initialisation(cfg, model, init, trust)
     if checkpoint is not None:
-        yield check_whole(model, checkpoint, trust)
+        yield from check_whole(cfg, model, checkpoint, trust)
     if init and cfg.get('load_from') and not cfg.get('resume'):
-        yield check_whole(model, cfg.load_from, trust, heads=False)
-    yield _freezing(cfg, model)
-    if any(finding.fault for finding in findings):
+        yield from check_whole(cfg, model, cfg.load_from, trust, heads=False)
+    model.train()
+    for path, part in backbones.items():
+        yield _freezing(part, '' if len(backbones) == 1 else f'{path}: ')
+    if wrong:
         raise Stop('its parts do not fit together')
-    yield from _one_step(cfg, model, batch, channels)
+    if refused is not None:
+        yield refused
+    else:
+        random = init or not any(True for _ in pretrained_nodes(cfg.model))
+        roi = roi_remedies(cfg.model, given)
+        yield from take_a_step(cfg, model, batch, list(backbones) if random else [], roi)
+
+
+def _build(cfg: Config) -> Any:
+    try:
+        return revert_sync_batchnorm(build_model(cfg))
+    except Exception as error:
+        state = UNCHECKED if isinstance(error, ImportError) else FAULT
+        text = str(error) if isinstance(error, ValueError) else f'{type(error).__name__}: {error}'
+        raise Stop(text, state=state) from error
+
+
+def _batch(cfg: Config) -> tuple[Any, Finding | None]:
+    """A batch, or why there is none."""
+    try:
+        return random_batch(cfg), None
+    except BuildError as error:  # a transform that is not there, or does not take what it is given
+        state = UNCHECKED if isinstance(error.__cause__, ImportError | OSError) else FAULT
+        return None, Finding('data', state, f'the data pipeline cannot be built: {error}')
+    except UsageError as error:
+        return None, Finding('step', UNCHECKED, str(error))
+    except Exception as error:
+        text = f"the config's pipeline makes no batch of made-up images: {failure(error)}"
+        return None, Finding('step', UNCHECKED, text)
+
+
+def _images(cfg: Config, model: Any, batch: Any) -> Tensor:
+    """A piece of the batch's images as the backbone gets them; without a batch, of noise."""
+    try:
+        data = model.data_preprocessor(copy.deepcopy(batch), True)
+        image = next(_image_tensors(data['inputs']))
+    except Exception:  # no batch, or one that the step will find wrong
+        image = torch.rand(2, image_channels(cfg.model), SIDE, SIDE)
+    return image[..., :SIDE, :SIDE]
+
+
+def _image_tensors(inputs: Any) -> Iterator[Tensor]:
+    """Tensors of images in what a data preprocessor gives: alone, a view or branch each, or as videos."""
+    if isinstance(inputs, dict):
+        inputs = list(inputs.values())
+    if isinstance(inputs, list | tuple):
+        for part in inputs:
+            yield from _image_tensors(part)
+    elif torch.is_tensor(inputs) and inputs.ndim >= 4:
+        yield inputs.flatten(0, -4)
 
 
 def _without_files(cfg: Config) -> Config:
@@ -105,98 +179,25 @@ def _sync_norms(cfg: Config) -> Iterator[Finding]:
         return
     paths = [path for path, node in walk(cfg.model, 'model') if type_name(node) in SYNC_NORMS]
     if paths:
-        yield Finding(
-            'norms',
-            True,
-            f'{len(paths)} norms are synchronised ({paths[0]}), and those run on GPUs only',
-            '--cfg-options ' + ' '.join(f'{path}.type=BN' for path in paths),
+        text = (
+            f'{len(paths)} are synchronised ({paths[0]}): a training without a GPU makes plain ones of them'
         )
+        yield Finding('norms', NOTE, text)
 
 
-def _freezing(cfg: Config, model: Any) -> Finding:
-    model.train()
-    backbone, stages = model.backbone, getattr(model.backbone, 'frozen_stages', -1)
+def _freezing(backbone: Any, place: str) -> Finding:
+    stages = getattr(backbone, 'frozen_stages', -1)
     if stages < 0:
-        return Finding('frozen', False, 'nothing')
-    stage_of = _stages(backbone)
-    parts = {
-        name: part
-        for name, part in backbone.named_children()
-        if stage_of.get(name, -1) < stages and any(True for _ in part.parameters())
-    }
-    faults = []
-    for name, part in parts.items():
+        return Finding('frozen', OK, f'{place}nothing')
+    names, faults = frozen_parts(backbone, stages), []
+    for name in names:
+        part = getattr(backbone, name)
         learning = sum(p.requires_grad for p in part.parameters())
         moving = sum(m.training for m in part.modules() if isinstance(m, _BatchNorm))
         if learning or moving:
             faults.append(f'{learning} parameters of {name} learn and {moving} of its norms move')
     if faults:
-        text = f'frozen_stages={stages}, yet {"; ".join(faults)}'
-        return Finding('frozen', True, text, 'a backbone that freezes (any of inimg_mm), or frozen_stages=-1')
-    return Finding('frozen', False, f'{", ".join(parts)} (frozen_stages={stages})')
-
-
-def _stages(backbone: Any) -> dict[str, int]:
-    """The stage, from 0, of each part of a backbone but its stem: the hosts' have one ``layer…`` a stage."""
-    parts = dict(backbone.named_children())
-    if isinstance(backbone, Backbone):
-        stages = [backbone.stage_modules(stage) for stage in range(backbone.num_stages)]
-        return {
-            n: stage for stage, modules in enumerate(stages) for n, part in parts.items() if part in modules
-        }
-    return {name: int(name[5:]) - 1 for name in parts if re.fullmatch(r'layer\d+', name)}
-
-
-def _one_step(cfg: Config, model: Any, batch: dict[str, list], channels: list[int]) -> Iterator[Finding]:
-    settings = copy.deepcopy(cfg.get('optim_wrapper') or dict(optimizer=dict(type='SGD', lr=1e-3)))
-    kind = type_name(settings)
-    if kind == 'DeepSpeedOptimWrapper' or (kind == 'AmpOptimWrapper' and get_device() == 'cpu'):
-        settings = {key: value for key, value in settings.items() if key not in AMP_KEYS}
-    try:
-        with quiet():
-            wrapper = build_optim_wrapper(model, settings)
-    except Exception as error:
-        raise Stop(f'the optimizer cannot be built: {failure(error)}') from error
-    model.train()
-    data = model.data_preprocessor(batch, True)
-    try:
-        loss, values = model.parse_losses(model(**data, mode='loss'))
-    except Exception as error:
-        raise Stop(failure(error), roi_remedy(cfg, channels)) from error
-    if not torch.isfinite(loss):
-        bad = [name for name, value in values.items() if not torch.isfinite(value).all()]
-        yield Finding('step', True, f'the loss is {loss.item()}: {", ".join(bad)}')
-        return
-    wrapper.backward(loss)
-    learning = [name for name, p in model.named_parameters() if p.requires_grad]
-    still = [name for name in learning if model.get_parameter(name).grad is None]
-    if not still:
-        yield Finding('gradients', False, f'for all {len(learning)} tensors that learn')
-    elif cfg.get('find_unused_parameters'):
-        text = f'none for {_modules(still)}; DDP knows (find_unused_parameters=True)'
-        yield Finding('gradients', False, text)
-    else:
-        text = f'none for {len(still)} tensors: nothing reads {_modules(still)}, and DDP would hang'
-        yield Finding('gradients', True, text, _unused_remedy(model.backbone, still))
-    wrapper.step()
-    wrapper.zero_grad()
-    broken = [name for name, p in model.named_parameters() if not torch.isfinite(p).all()]
-    if broken:
-        yield Finding('step', True, f'after one, {_modules(broken)} is not finite')
-    else:
-        yield Finding('step', False, f'one, with a loss of {loss.item():.3f}')
-
-
-def _unused_remedy(backbone: Any, names: Sequence[str]) -> str:
-    """How to leave out the stages that nothing reads; ours build those that ``out_indices`` asks for."""
-    if isinstance(backbone, Backbone) and all(name.startswith(BACKBONE) for name in names):
-        stages = _stages(backbone)
-        first = min(stages.get(name.removeprefix(BACKBONE).split('.')[0], 0) for name in names)
-        if read := [index for index in backbone.out_indices if index < first]:
-            return f'model.backbone.out_indices={read}'.replace(' ', '')
-    return 'find_unused_parameters=True, or take the part out of the model'
-
-
-def _modules(names: Sequence[str]) -> str:
-    parts = list(dict.fromkeys('.'.join(name.split('.')[:2]) for name in names))
-    return ', '.join(parts[:6]) + (', …' if len(parts) > 6 else '')
+        text = f'{place}frozen_stages={stages}, yet {"; ".join(faults)}'
+        remedy = 'a backbone that freezes (any of inimg_mm), or frozen_stages=-1'
+        return Finding('frozen', FAULT, text, (remedy,))
+    return Finding('frozen', OK, f'{place}{", ".join(names)} (frozen_stages={stages})')

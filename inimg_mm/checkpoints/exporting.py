@@ -11,14 +11,17 @@ import torch
 from torch import Tensor
 
 from inimg_mm.errors import CheckpointError
-from inimg_mm.files import replacing
+from inimg_mm.output_files import replacing
 
 from . import layouts
 from .fitting import grouped
-from .reading import BACKBONE, StateDict, open_checkpoint, read_state_dict, without_wrappers
+from .reading import BACKBONE, Opened, StateDict, open_checkpoint, without_wrappers
 
-WHOLE_MODELS = ('mmpretrain',)
-"""Layouts in whose files a classifier makes a whole model: ``backbone.*`` beside it."""
+CLASSIFIER = 'head.fc.'
+"""The classifier in a whole model of mmpretrain, whose backbone is named ``backbone.*``."""
+
+WHOLE_WITH_CLASSIFIER = ('mmpretrain', layouts.OURS)
+"""Layouts in which a backbone with a classifier is a whole model, as mmpretrain builds and tests it."""
 
 
 def split(model: StateDict) -> tuple[StateDict, StateDict, StateDict]:
@@ -42,15 +45,18 @@ def convert(
     trust: bool = False,
     force: bool = False,
 ) -> str:
-    """Write a checkpoint's backbone, and its classifier if it has one, in another project's names.
+    """Write a checkpoint in another project's names.
+
+    A whole model of a host stays one where the other project is a host or ours: its backbone's names
+    change, those of its other parts are its host's. Elsewhere the backbone goes, and a classifier with it.
 
     Args:
         source: Path or URL, see :func:`.read_state_dict`.
         target: File to write, ``.safetensors`` or any other for torch's format.
-        to: A key of :data:`.LAYOUTS`; 'mmpose' is 'mmpose_scnet' for an SCNet's weights. With a
-            classifier 'mmpretrain' is its whole model: ``backbone.*`` and ``head.fc.*``.
+        to: A key of :data:`.LAYOUTS`; 'mmpose' is 'mmpose_scnet' for an SCNet's weights. A backbone with a
+            classifier becomes a whole model in 'mmpretrain' and 'inimg_mm': ``backbone.*``, ``head.fc.*``.
         layout: Whose names the source has; 'auto' detects it.
-        backbone_only: Leave the classifier out.
+        backbone_only: Leave all but the backbone out.
         trust: Unpickle whatever is in the source.
         force: Overwrite the target.
 
@@ -60,27 +66,49 @@ def convert(
     Raises:
         CheckpointError: If the source cannot be read or holds no backbone that this package knows, or
             the target exists or cannot be written.
-        ValueError: If a layout is unknown, or has no place for a tensor.
+        UsageError: If a layout is unknown, or has no place for a tensor.
     """
-    layouts.get(to)
-    path = _checked(target, force)
-    backbone, classifier, rest = split(read_state_dict(source, prefix='', trust=trust))
+    wanted, path = layouts.get(to), _checked(target, force)
+    opened = open_checkpoint(source, trust)
+    model = opened.part('')
+    backbone, classifier, rest = split(model)
     layout = layouts.detect(backbone) if layout == 'auto' else layouts.get(layout).name
-    native = layouts.to_native(backbone if backbone_only else {**backbone, **classifier}, layout)
+    native = layouts.to_native(backbone, layout)
     if not any(name.startswith('layer1.0.') for name in native):
         tops = sorted({name.split('.')[0] for name in native})
         raise CheckpointError(f'{source} holds no backbone known here; its names start with {tops}')
     place = layouts.place(native, to)
-    state = layouts.from_native(native, place.name)
-    if to in WHOLE_MODELS and any(name.startswith('fc.') for name in native):
-        head = f'{layouts.get(to).classifier}.'
-        state = {name if name.startswith(head) else BACKBONE + name: value for name, value in state.items()}
-    _write(_serialised(state, path.suffix), path)
-    left = {**rest, **classifier} if backbone_only else rest
+    is_model = any(name.startswith(BACKBONE) for name in model)
+    left: StateDict = {**classifier, **rest} if backbone_only else {}
+    if is_model and wanted.holds_models and not backbone_only:
+        state = _inside(layouts.from_native(native, place.name)) | classifier | rest
+    else:
+        fc = {} if backbone_only else layouts.to_native(classifier, layout)
+        state, left = layouts.from_native({**native, **fc}, place.name), left or rest
+        if fc and to in WHOLE_WITH_CLASSIFIER:
+            head = f'{place.classifier}.'
+            fc = {name: state.pop(name) for name in list(state) if name.startswith(head)}
+            state = _inside(state) | {CLASSIFIER + name.removeprefix(head): v for name, v in fc.items()}
+    meta = _names_of_classes(opened) if is_model and path.suffix != '.safetensors' else {}
+    _write(_serialised(dict(state_dict=state, meta=meta) if meta else state, path.suffix), path)
     parts = [f'{path}: {len(state)} tensors, from {layout} to {place.name} names']
-    parts += [f'left out: {grouped(left)}'] if left else []
-    parts += [note for note in dict.fromkeys((layouts.get(layout).note, place.note)) if note]
-    return '; '.join(parts)
+    parts += [_left_out(left, None if backbone_only else to)] if left else []
+    notes = (layouts.get(layout).note, place.note, layouts.no_such_net(native, place))
+    return '; '.join([*parts, *(note for note in dict.fromkeys(notes) if note)])
+
+
+def _inside(backbone: StateDict) -> StateDict:
+    """A backbone's weights as a whole model names them."""
+    return {BACKBONE + name: value for name, value in backbone.items()}
+
+
+def _left_out(left: StateDict, to: str | None) -> str:
+    """What was left out; where the project ``to`` has no such models, which do."""
+    text = f'left out: {grouped(left)}'
+    if to is None:
+        return text
+    holding = [layout.name for layout in layouts.LAYOUTS.values() if layout.holds_models]
+    return f'{text}, for which {to} has no place; a whole model stays one with --to {", ".join(holding)}'
 
 
 def publish(source: str | Path, target: str | Path, trust: bool = False, force: bool = False) -> Path:
@@ -107,13 +135,18 @@ def publish(source: str | Path, target: str | Path, trust: bool = False, force: 
     suffix = target.suffix or '.pth'
     written: dict[str, Any] = opened.state
     if suffix != '.safetensors':
-        classes = opened.meta.get('dataset_meta')
-        written = dict(state_dict=opened.state, meta=dict(dataset_meta=classes) if _is_plain(classes) else {})
+        written = dict(state_dict=opened.state, meta=_names_of_classes(opened))
     data = _serialised(written, suffix)
     stem = re.sub(r'-[0-9a-f]{8}$', '', target.stem)
     path = target.with_name(f'{stem}-{hashlib.sha256(data).hexdigest()[:8]}{suffix}')
     _write(data, _checked(path, force))
     return path
+
+
+def _names_of_classes(opened: Opened) -> dict[str, Any]:
+    """What a host's checkpoint says of the classes, if every reader can read it."""
+    names = opened.meta.get('dataset_meta')
+    return dict(dataset_meta=names) if names is not None and _is_plain(names) else {}
 
 
 def _is_plain(value: Any) -> bool:

@@ -15,7 +15,11 @@ from inimg_mm.errors import UsageError
 from inimg_mm.models.attention import Gate
 from inimg_mm.registry import build_model
 
+from .own_config import warn_of_differences
 from .reading import BACKBONE, Opened, StateDict
+
+Widths = tuple[tuple[str, int], ...]
+"""Options of a backbone that say how wide it is, and their values."""
 
 COUNTERS = 'num_batches_tracked'
 """Buffers that do not count as weights."""
@@ -124,22 +128,42 @@ def holds_gates(checkpoint: Iterable[str]) -> list[str]:
     return [name for name in checkpoint if re.search(r'\.(se_layer|gate)\.', name)]
 
 
-def zoo_fits(checkpoint: StateDict, at_least: float = ENOUGH) -> list[str]:
+def zoo_fits(checkpoint: StateDict, at_least: float = ENOUGH, widths: Widths = ()) -> list[str]:
     """Names of the models of the zoo that a backbone's weights fill, with only a classifier left over."""
-    fits = zoo_matches(checkpoint)
+    fits = zoo_matches(checkpoint, widths)
     return [name for name, fit in fits.items() if fit.share >= at_least and not fit.stray]
 
 
-def zoo_matches(checkpoint: StateDict) -> dict[str, Fit]:
-    """A backbone's weights against every model of the zoo, by name."""
-    return {name: match(_zoo_weights(name), checkpoint) for name in zoo.MODELS}
+def zoo_matches(checkpoint: StateDict, widths: Widths = ()) -> dict[str, Fit]:
+    """A backbone's weights against every model of the zoo, by name.
+
+    Args:
+        checkpoint: The weights, in our names.
+        widths: Build the models that can be built so with these channels, see :func:`widths_of`.
+    """
+    return {name: match(_zoo_weights(name, widths), checkpoint) for name in zoo.MODELS}
+
+
+def widths_of(checkpoint: StateDict) -> Widths:
+    """The ``base_channels`` and ``stem_channels`` of a residual net's weights; empty for other nets."""
+    stem = checkpoint.get('bn1.weight')
+    basic, bottleneck = (checkpoint.get(f'layer1.0.{norm}.weight') for norm in ('bn2', 'bn3'))
+    if stem is None or (basic is None and bottleneck is None):
+        return ()
+    base = len(bottleneck) // 4 if bottleneck is not None else len(basic)  # type: ignore[arg-type]
+    return ('base_channels', base), ('stem_channels', len(stem))
 
 
 @cache
-def _zoo_weights(name: str) -> StateDict:
+def _zoo_weights(name: str, widths: Widths = ()) -> StateDict:
     """Names and shapes of a model's tensors, without memory behind them."""
-    with torch.device('meta'):
-        return zoo.build(name).state_dict()
+    try:
+        with torch.device('meta'):
+            return zoo.build(name, **dict(widths)).state_dict()
+    except (TypeError, ValueError):  # a family without these options, or groups that need more channels
+        if not widths:
+            raise
+        return _zoo_weights(name)
 
 
 def grouped(names: Iterable[str], most: int = 6) -> str:
@@ -168,6 +192,8 @@ def is_enough(fit: Fit) -> bool:
 def check_fit(cfg: Config, checkpoint: Opened, heads: bool = True) -> None:
     """Refuse a checkpoint of another model, of which mmengine loads what it can and warns.
 
+    One that fits, and was trained with other arguments that change no shape, is warned of.
+
     Args:
         cfg: Config of the model.
         checkpoint: The checkpoint.
@@ -183,6 +209,7 @@ def check_fit(cfg: Config, checkpoint: Opened, heads: bool = True) -> None:
         )
     fit, backbone = whole_fit(build_model(cfg), checkpoint.state)
     if is_enough(fit) or (not heads and is_enough(backbone)):
+        warn_of_differences(cfg, checkpoint)
         return
     raise UsageError(
         f'{checkpoint.source} is not of the model in this config: {fit}. '

@@ -10,7 +10,16 @@ from torch import Tensor
 from . import layouts
 from .addresses import local_file
 from .exporting import split
-from .fitting import Fit, StateDict, grouped, holds_gates, prefixes_of_backbones, zoo_fits, zoo_matches
+from .fitting import (
+    Fit,
+    StateDict,
+    grouped,
+    holds_gates,
+    prefixes_of_backbones,
+    widths_of,
+    zoo_fits,
+    zoo_matches,
+)
 from .reading import open_checkpoint, under
 
 
@@ -71,10 +80,14 @@ def _classifier(classifier: Mapping[str, Tensor]) -> str:
 
 
 def _fits(native: StateDict) -> str:
-    """The zoo's models that fit, or the closest."""
+    """The zoo's models that fit, those of another width that do, or the closest."""
     if names := zoo_fits(native):
         return ', '.join(names)
-    name, fit = max(zoo_matches(native).items(), key=lambda item: _closeness(item[1]))
+    widths = widths_of(native)
+    if names := zoo_fits(native, widths=widths):
+        told = [pair for pair in widths if pair[0] != 'stem_channels' or pair[1] != widths[0][1]]
+        return f'{", ".join(names)} with {", ".join(f"{option}={value}" for option, value in told)}'
+    name, fit = max(zoo_matches(native, widths).items(), key=lambda item: _closeness(item[1]))
     known = fit.loaded or fit.reshaped
     return f'no model of the zoo; closest is {name}: {fit}' if known else 'no model of the zoo'
 

@@ -5,8 +5,8 @@ function leaves names that it does not know alone, and does nothing to a dict in
 """
 
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from inimg_mm.errors import UsageError
@@ -35,6 +35,8 @@ class Layout:
         pools_at_stride_1: Whether the pool of ``avg_down`` keeps its place in a shortcut of stride 1,
             and the convolution its number.
         lacks: Patterns of our names that have no place in it.
+        depths: By kind of net ('SE' or 'SC'), the depths that the project has; others are not counted.
+        holds_models: Whether its files hold whole models of the hosts, the backbone under ``backbone.``.
         note: What a net of ours needs to compute what the project's net does with the same weights.
     """
 
@@ -45,6 +47,8 @@ class Layout:
     classifier: str = 'fc'
     pools_at_stride_1: bool = True
     lacks: tuple[str, ...] | Callable[[set[str]], tuple[str, ...]] = ()
+    depths: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    holds_models: bool = False
     note: str = ''
 
 
@@ -82,6 +86,19 @@ GATE, SE, SC, DEEP = r'\.gate\.', r'\.se_layer\.', rf'^{BLOCK}scconv\.', r'^conv
 PREACT = r'^norm\.'
 
 
+KINDS = {'SE': ('SE-ResNet', SE), 'SC': ('SCNet', SC)}
+"""The nets of which projects have some depths alone: what they are called, and what tells them."""
+
+DEPTHS: dict[tuple[tuple[int, ...], bool], int] = {
+    ((2, 2, 2, 2), False): 18,
+    ((3, 4, 6, 3), False): 34,
+    ((3, 4, 6, 3), True): 50,
+    ((3, 4, 23, 3), True): 101,
+    ((3, 8, 36, 3), True): 152,
+}
+"""By the numbers of blocks, and whether they are bottlenecks."""
+
+
 def _is_mmpose_scnet(names: set[str]) -> bool:
     return _any_match(SC)(names) and _any_match(rf'^{BLOCK}conv2\.')(names)
 
@@ -103,16 +120,19 @@ LAYOUTS: dict[str, Layout] = {
                     'its 18 and 34 have one more ReLU, before the gate, and cannot be had'),
         Layout('timm', _any_match(r'\.se\.fc\d\.'), *TIMM_SE, lacks=(GATE, SC, PREACT)),
         Layout('mmpose_scnet', _is_mmpose_scnet, *_add(MMPOSE_SCNET, MODULE_STEM), pools_at_stride_1=False,
-               lacks=(GATE, SE, PREACT), note="mmpose's SCNet ignores dilations and has no avd"),
+               lacks=(GATE, SE, PREACT), depths={'SC': (50, 101)}, holds_models=True,
+               note="mmpose's SCNet ignores dilations and has no avd"),
         Layout('mmpretrain', _is_mmpretrain, *MODULE_STEM, 'head.fc', pools_at_stride_1=False,
-               lacks=(GATE, SC, PREACT)),
-        Layout('mmdet', _any_match(r'^stem\.0\.weight'), *PLAIN_STEM, lacks=(GATE, SC, PREACT)),
+               lacks=(GATE, SC, PREACT), depths={'SE': (50, 101, 152)}, holds_models=True),
+        Layout('mmdet', _any_match(r'^stem\.0\.weight'), *PLAIN_STEM, lacks=(GATE, SC, PREACT),
+               depths={'SE': ()}, holds_models=True),
         Layout('pytorchcv', pytorchcv.is_pytorchcv, pytorchcv.to_native, pytorchcv.from_native, 'output',
                lacks=pytorchcv.lacks),
-        Layout('mmpose', None, *MODULE_STEM, pools_at_stride_1=False, lacks=(GATE, PREACT)),
+        Layout('mmpose', None, *MODULE_STEM, pools_at_stride_1=False, lacks=(GATE, PREACT),
+               depths={'SE': (50, 101, 152)}, holds_models=True),
         Layout('torchvision', lacks=(GATE, SE, SC, DEEP, PREACT)),
-        Layout('scnet_authors', lacks=(GATE, SE, PREACT)),
-        Layout(OURS),
+        Layout('scnet_authors', lacks=(GATE, SE, PREACT), depths={'SC': (50, 101)}),
+        Layout(OURS, holds_models=True),
     )
 }  # fmt: skip
 """By name. Layouts are detected in this order; a dict that none of them claims is in our names."""
@@ -204,6 +224,24 @@ def from_native(state: StateDict, target: str) -> StateDict:
 def _of_net(value: Any, names: Iterable[str]) -> Any:
     """What a layout says in general, or of the net that the names tell."""
     return value(set(names)) if callable(value) else value
+
+
+def no_such_net(state: StateDict, layout: Layout) -> str:
+    """What a project lacks for weights in our names that have a place in its names; nothing if it has it."""
+    names, depth = set(state), _depth(state)
+    for kind, depths in layout.depths.items():
+        title, pattern = KINDS[kind]
+        if depth is not None and depth not in depths and _any_match(pattern)(names):
+            has = f'its depths are {", ".join(map(str, depths))}' if depths else 'and none of another depth'
+            return f'{layout.name} has no {title}-{depth} ({has}), so no model of its own takes these weights'
+    return ''
+
+
+def _depth(names: Iterable[str]) -> int | None:
+    """The depth of a residual net of the usual numbers of blocks."""
+    blocks = {match[0] for name in names if (match := re.match(BLOCK, name))}
+    counts = tuple(sum(block.startswith(f'layer{stage}.') for block in blocks) for stage in range(1, 5))
+    return DEPTHS.get((counts, any(re.match(rf'{BLOCK}conv3\.', name) for name in names)))
 
 
 def _with_place_for(state: StateDict) -> list[str]:

@@ -121,8 +121,9 @@ class Pretrained:
         gates = holds_gates(state)
         if gates:
             raise CheckpointError(
-                f'{self.checkpoint} already has gates ({gates[0]}): a warm start would undo what they '
-                'learned; leave warm_start out'
+                f'{self.checkpoint} already has gates ({gates[0]}), and a warm start would undo what they '
+                'learned: write init_cfg.warm_start=False',
+                remedy='init_cfg.warm_start=False',
             )
         return gated_blocks(module)
 

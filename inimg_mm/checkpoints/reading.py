@@ -15,6 +15,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.utils import digit_version
 from torch import Tensor
 
+from inimg_mm.data_files.foreign_files import what_it_is
 from inimg_mm.errors import CheckpointError, RefusedError
 
 from .addresses import first_line, local_file
@@ -53,15 +54,15 @@ def read_file(path: str | Path, trust: bool = False) -> Any:
         raise CheckpointError(f'{path} is a folder, not a checkpoint')
     try:
         with path.open('rb') as file:
-            head = file.read(512)
+            head = file.read(1)
     except FileNotFoundError:
         raise CheckpointError(f'there is no checkpoint {path}') from None
     except OSError as error:
         raise CheckpointError(f'cannot read {path}: {error.strerror or error}') from error
     if not head:
         raise CheckpointError(f'{path} is empty')
-    if re.match(rb'(\xef\xbb\xbf)?\s*<(!doctype|html|head|\?xml)', head, re.IGNORECASE):
-        raise CheckpointError(f'{path} is a web page, not a checkpoint: the download went wrong')
+    if kind := what_it_is(path):
+        raise CheckpointError(f'{path} is {kind.what}, not a checkpoint: {kind.remedy}')
     if path.suffix == '.safetensors':
         return _read_safetensors(path)
     try:
@@ -214,7 +215,7 @@ def _read_safetensors(path: Path) -> StateDict:
 
 
 def _log_buffers_allowed() -> AbstractContextManager:
-    """Allow what the log buffers in mmengine's own checkpoints are made of, and nothing that runs code."""
+    """Allow what log buffers and arrays in mmengine's checkpoints are made of, and nothing that runs code."""
     if digit_version(torch.__version__) < digit_version('2.6'):
         return nullcontext()
     core = np._core if hasattr(np, '_core') else np.core
@@ -223,6 +224,7 @@ def _log_buffers_allowed() -> AbstractContextManager:
     return torch.serialization.safe_globals(
         [
             HistoryBuffer,
+            bytes,  # of an array without values
             (_log_buffer_method, 'builtins.getattr'),
             np.ndarray,
             np.dtype,

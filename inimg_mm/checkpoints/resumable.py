@@ -69,6 +69,12 @@ def newest_checkpoint(work_dir: str | Path, trust: bool = False) -> Opened | Non
     return None
 
 
+def last_written(work_dir: str | Path) -> str | None:
+    """The newest checkpoint of a work folder, unread; None if there is none."""
+    found = (path for path in _candidates(Path(work_dir)) if '://' in path or Path(path).exists())
+    return next(found, None)
+
+
 def open_resumable(source: str, trust: bool = False) -> Opened:
     """Read a checkpoint as a whole, safely, before mmengine reads it to resume.
 

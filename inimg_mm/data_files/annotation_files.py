@@ -1,98 +1,214 @@
-"""Annotation files are looked through before a run, so that what is broken has a name."""
+"""Annotation files are read once and looked through before a run, so that what is wrong has a name."""
 
+import functools
+import gc
 import json
 import logging
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmengine.logging import print_log
 
 from inimg_mm.errors import AnnotationError
-from inimg_mm.files import replacing
+from inimg_mm.output_files import replacing
 
-from .annotations import NEEDED, Content, find_broken, without
+from .annotations import NEEDED, Broken, Content, annotations_of, find_broken, identity, lists_of, without
+from .corrections import Correction, correct, found_in, leave_out_others
+from .foreign_files import what_it_is
+from .left_out import Tally, find_misread, tally
 
 COCO = 'CocoDataset'
 """mmdet's and mmpose's data set whose entries are looked at; others have their own rules."""
 
-CLASS_LISTS = ('CustomDataset', 'ImageNet')
-"""mmpretrain's data sets with a list of images and classes."""
+REMEMBERED = 8
+"""Files of which what was found is kept; a run reads three at most, each twice."""
 
 
-def needed_by(host: str, training: bool) -> Collection[str]:
-    """Keys that every annotation must have for a host's ``CocoDataset``, or for its metric afterwards."""
-    return NEEDED if host == 'mmpose' and training else (*NEEDED, 'area')
+class Reading(NamedTuple):
+    """How a file is read.
+
+    Attributes:
+        host: 'mmdet' or 'mmpose'.
+        training: Whether a training reads it; else a metric does.
+        masks: Whether its masks are read.
+    """
+
+    host: str = 'mmdet'
+    training: bool = True
+    masks: bool = False
+
+    @property
+    def needed(self) -> Collection[str]:
+        """Keys that every annotation must have for the host's data set, or for its metric afterwards."""
+        return NEEDED if self.host == 'mmpose' and self.training else (*NEEDED, 'area')
 
 
-def check_file(
-    path: Path,
-    kind: str,
-    masks: bool,
-    needed: Collection[str] = NEEDED,
-    skip: int = 0,
-    empty: bool = True,
-) -> Content | None:
-    """Look through a JSON file of annotations.
+class Found(NamedTuple):
+    """What is in an annotation file; small, whatever its size.
 
-    Args:
+    Attributes:
         path: The file.
-        kind: Class of the data set that reads it; a ``CocoDataset``'s entries are looked at.
-        masks: Whether its masks are used.
-        needed: Keys that every annotation must have.
-        skip: How many annotations may be broken.
-        empty: Whether it may have no annotations.
+        categories: Its categories as they stand there.
+        images: Name, width and height of each image, by id.
+        broken: Its broken entries.
+        corrections: What is read in one way only, and how many entries have it.
+        misread: What it looks like if it is not COCO's format as a whole.
+        tally: Which objects are used.
+        marked: Whether it begins with a byte-order mark, at which the hosts stop.
+    """
 
-    Returns:
-        What it has without the broken ones; None if it has none.
+    path: Path
+    categories: list[Content]
+    images: dict[Any, tuple[str, Any, Any]]
+    broken: list[Broken]
+    corrections: list[tuple[Correction, int]]
+    misread: str | None
+    tally: Tally
+    marked: bool
+
+    def annotated(self) -> Counter[str]:
+        """How many objects there are by the category's name, used or not."""
+        names = {identity(category): category['name'] for category in self.categories}
+        found = Counter(dict.fromkeys(names.values(), 0))
+        for (category, _), count in self.tally.counts.items():
+            found[names[category]] += count
+        return found
+
+    def ids(self, classes: Sequence[str] = ()) -> list[Any]:
+        """The ids of these classes; of all without names."""
+        return [identity(one) for one in self.categories if not classes or one['name'] in classes]
+
+    def used(self, classes: Sequence[str] = ()) -> tuple[int, Counter[str]]:
+        """How many objects of these classes are used, and how many are not, by reason."""
+        chosen = self.ids(classes)
+        return self.tally.kept(chosen), self.tally.reasons(chosen)
+
+
+def look_through(path: str | Path, reading: Reading) -> Found:
+    """Read a COCO file and find out what is in it, once for each reading as long as the file stays the same.
 
     Raises:
-        AnnotationError: If it cannot be read, more is broken, or nothing is left to train on.
+        AnnotationError: If it cannot be read, or is none; the message names it.
     """
-    content = read_annotations(path)
-    if kind != COCO:
-        return None
+    path = Path(path)
     try:
-        broken = find_broken(content, masks, needed)
+        state = path.stat()
+    except OSError as error:
+        raise AnnotationError(f'cannot read the annotation file {path}: {error.strerror}') from error
+    found = _look_through(path.absolute(), reading, (state.st_mtime_ns, state.st_size))
+    return found._replace(path=path)  # by the name that the config has
+
+
+@functools.lru_cache(REMEMBERED)
+def _look_through(path: Path, reading: Reading, state: tuple[int, int]) -> Found:
+    with _no_rubbish():
+        return _found_in(path, reading)
+
+
+def _found_in(path: Path, reading: Reading) -> Found:
+    content = read_annotations(path)
+    try:
+        annotations_of(content)
+        categories = list(lists_of(content).categories.values())
+        misread = find_misread(content, reading.masks, reading.host == 'mmpose')
+        broken = find_broken(content, reading.masks, reading.needed)
     except AnnotationError as error:
         raise AnnotationError(f'the annotation file {path} is broken: {error}') from error
+    whole = without(content, broken) if broken else content
+    return Found(
+        path,
+        categories,
+        {identity(image): (image['file_name'], image['width'], image['height']) for image in whole['images']},
+        broken,
+        found_in(whole, reading.training),
+        misread,
+        tally(whole, reading.host),
+        _is_marked(path),
+    )
+
+
+def warn(text: str) -> None:
+    """Say something that a user should see in the log of a run."""
+    print_log(text, 'current', logging.WARNING)
+
+
+def check_found(
+    found: Found,
+    reading: Reading,
+    classes: Sequence[str] = (),
+    skip: int = 0,
+    empty: bool = True,
+    say: Callable[[str], Any] = warn,
+) -> None:
+    """Stop at what is wrong with a file, and say what is corrected or left out.
+
+    Args:
+        found: From :func:`look_through`.
+        reading: What it was looked through for.
+        classes: The categories that are meant; empty for all.
+        skip: How many annotations may be broken.
+        empty: Whether it may have no annotations: images without objects are trained on, too.
+        say: What is told that is no error.
+
+    Raises:
+        AnnotationError: If more is broken, it is misread as a whole, or nothing is left to train on.
+    """
+    path, broken = found.path, found.broken
+    if found.misread:
+        raise AnnotationError(f'in {path}, {found.misread}')
     if len(broken) > skip:
         more = f' (and {len(broken) - 1} more)' if len(broken) > 1 else ''
         limit = f'; skip_corrupt is {skip}' if skip else ''
         raise AnnotationError(f'in {path}, {broken[0].reason}{more}{limit}')
     for number, (_, _, reason) in enumerate(broken, start=1):
-        print_log(f'left out ({number} of up to {skip}) of {path}: {reason}', 'current', logging.WARNING)
-    whole = without(content, broken) if broken else content
-    if not empty and not whole.get('annotations'):
-        raise AnnotationError(f'{path} has no annotations to train on')
-    return whole if broken else None
+        say(f'left out ({number} of up to {skip}) of {path}: {reason}')
+    for row, count in found.corrections:
+        say(f'{path}: {count} annotations {row.what}: {row.read_as}')
+    kept, reasons = found.used(classes)
+    total = kept + sum(reasons.values())
+    why = ', '.join(f'{count} {reason}' for reason, count in reasons.most_common())
+    if reading.training and not kept and (total or not empty):
+        raise AnnotationError(
+            f'{path} has no annotations to train on' + (f': of {total} objects {why}' if total else '')
+        )
+    if reasons and reading.training:
+        say(f'{path}: {total - kept} of {total} objects are left out: {why}')
 
 
-def _check_class_list(path: Path, with_label: bool) -> None:
-    """mmpretrain's text files: a name a line, with the number of its class."""
-    try:
-        lines = path.read_text(encoding='utf-8').splitlines()
-    except UnicodeDecodeError as error:
-        raise AnnotationError(f'the list {path} cannot be read: {error}') from error
-    for number, line in enumerate(lines, start=1):
-        name, _, label = line.strip().rpartition(' ')
-        if with_label and not (name and label.isdecimal()):
-            raise AnnotationError(
-                f'line {number} of {path} is not a name and the number of a class: {line[:80]!r}'
-            )
+def corrected(found: Found, classes: Sequence[str] = ()) -> Content | None:
+    """The content of a file as it is meant, read again; None if the file says so itself.
+
+    Args:
+        found: From :func:`look_through`.
+        classes: The only categories whose objects are kept; empty for all.
+    """
+    others = classes and any(name not in classes for name, count in found.annotated().items() if count)
+    if not (found.broken or found.corrections or found.marked or others):
+        return None
+    content = read_annotations(found.path)
+    content = without(content, found.broken) if found.broken else content
+    if others:
+        leave_out_others(content, classes)
+    correct(content)
+    return content
 
 
 def read_annotations(path: str | Path) -> Any:
     """Parse a JSON file.
 
     Raises:
-        AnnotationError: If it is no JSON, for example because it is cut off.
+        AnnotationError: If it is no JSON, for example because it is cut off, or another kind of file.
     """
     try:
-        with open(path, encoding='utf-8') as file:
+        with open(path, encoding='utf-8-sig') as file:
             return json.load(file)
-    except (ValueError, OSError) as error:  # of JSON or of the encoding
-        raise AnnotationError(f'the annotation file {path} cannot be read: {error}') from error
+    except (ValueError, OSError, RecursionError) as error:  # of JSON or of the encoding
+        kind = what_it_is(path)
+        reason = f'it is {kind}' if kind else error
+        raise AnnotationError(f'the annotation file {path} cannot be read: {reason}') from error
 
 
 def write_annotations(content: Content, path: Path) -> None:
@@ -100,3 +216,20 @@ def write_annotations(content: Content, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content), encoding='utf-8')
+
+
+@contextmanager
+def _no_rubbish() -> Iterator[None]:
+    """Look for no cycles among millions of new objects, which have none: it takes longer than reading."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _is_marked(path: Path) -> bool:
+    with path.open('rb') as file:
+        return file.read(3) == b'\xef\xbb\xbf'

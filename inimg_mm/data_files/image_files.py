@@ -1,14 +1,22 @@
-"""Image files that are cut off: older releases of OpenCV fill them with grey and say nothing."""
+"""Image files: which there are, and what is wrong with one.
+
+Of a file that is cut off older releases of OpenCV fill the rest with grey, and say nothing.
+"""
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image as Picture
 from PIL import UnidentifiedImageError
+
+from .foreign_files import what_it_is
+
+SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp')
+"""Of the files that are taken from a folder."""
 
 PNG = b'\x89PNG\r\n\x1a\n'
 JPEG = b'\xff\xd8'
@@ -21,7 +29,8 @@ TAIL = 64
 def why_broken(path: str | Path) -> str | None:
     """What is wrong with an image file as a whole, or None. What is in its pixels only a decoder sees.
 
-    Empty files, and PNG and JPEG files whose end is missing, are found; of most only both ends are read.
+    Empty files, PNG and JPEG files whose end is missing, and files that are something else are found; of most
+    only both ends are read.
     """
     with open(path, 'rb') as file:
         head = file.read(len(PNG))
@@ -29,7 +38,7 @@ def why_broken(path: str | Path) -> str | None:
             return 'the file is empty'
         kind = 'PNG' if head == PNG else 'JPEG' if head.startswith(JPEG) else None
         if kind is None:
-            return None
+            return f'it is {other}' if (other := what_it_is(path)) else None
         file.seek(0, os.SEEK_END)
         file.seek(max(file.tell() - TAIL, 0))
         tail = file.read()
@@ -55,6 +64,23 @@ def _scan(content: bytes) -> int:
                 2 if marker in WITHOUT_LENGTH else 2 + int.from_bytes(content[place + 2 : place + 4], 'big')
             )
     return len(content)
+
+
+def why_another_size(info: Mapping[str, Any], shape: tuple[int, ...]) -> str | None:
+    """What is said where an image has not the size that its annotations say; None if it has.
+
+    Args:
+        info: What its data set says of it: ``height`` and ``width``, in pixels.
+        shape: Height and width of what was loaded.
+    """
+    size = info.get('width'), info.get('height')
+    if not all(isinstance(side, int | float) and side for side in size) or shape[1::-1] == size:
+        return None
+    turned = shape[:2] == size
+    return (
+        f'it is {shape[1]} wide and {shape[0]} high as it is loaded, and {size[0]} wide and {size[1]} high '
+        'in its annotations' + ('; an EXIF orientation turns it: label it as it is shown' if turned else '')
+    )
 
 
 class UnreadableImage(Exception):

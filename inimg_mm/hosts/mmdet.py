@@ -88,3 +88,20 @@ def input_size(cfg: Config) -> Size:
 
 
 HOST = Host(Detection, drawing, input_size, truth, predicted, sifted=True)
+
+
+def panoptic_loading() -> type:
+    """mmdet's loading of panoptic maps without panopticapi, whose one line it uses."""
+    from mmdet.datasets.transforms import LoadAnnotations, LoadPanopticAnnotations
+
+    class LoadPanopticMaps(LoadPanopticAnnotations):
+        def __init__(self, backend_args: Any = None, **options: Any) -> None:
+            options = dict(with_mask=True, with_seg=True, with_keypoints=False) | options
+            LoadAnnotations.__init__(self, backend_args=None, **options)
+
+        @staticmethod
+        def rgb2id(colours: np.ndarray) -> np.ndarray:
+            """The identity of each pixel: a number of three digits to the base 256, the lowest in red."""
+            return colours.astype(np.int32) @ (1, 256, 256**2)
+
+    return LoadPanopticMaps

@@ -13,16 +13,17 @@ from rich.console import Console
 from rich.progress import track
 
 from inimg_mm.data_files.image_files import UnreadableImage
+from inimg_mm.data_files.picture_names import common_folder, picture_paths
 from inimg_mm.errors import UsageError
-from inimg_mm.files import check_folder
 from inimg_mm.hosts import HOSTS
 from inimg_mm.hosts.inferencer import Inferencer
 from inimg_mm.hosts.mmdet import Detection
 from inimg_mm.hosts.mmpose import Finder, Keypoints
+from inimg_mm.output_files import check_folder
 from inimg_mm.predictions import FORMS, Image, Record, form_of
 
 from .box_source import BoxSource, boxes_of_file
-from .images import common_folder, find_images, picture_paths
+from .images import find_images
 from .weights import checked_weights
 
 

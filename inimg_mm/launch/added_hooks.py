@@ -9,8 +9,8 @@ from mmengine.hooks import CheckpointHook
 
 from inimg_mm.engine.hooks import CorruptDataHook, ExactResumeHook, SafeCheckpointHook
 from inimg_mm.errors import UsageError
-from inimg_mm.files import check_folder, check_output
 from inimg_mm.hosts import HOSTS
+from inimg_mm.output_files import check_folder, check_output
 
 PLAIN = ('CheckpointHook', 'mmengine.CheckpointHook', CheckpointHook)
 """How a config names mmengine's checkpoint hook."""
@@ -55,7 +55,7 @@ def name_corrupt_data(cfg: Config, skip: int = 0) -> int:
 
 
 def draw_to(cfg: Config, folder: Path) -> None:
-    """Have the host's visualisation hook draw every test image into ``folder``.
+    """Have the host's visualisation hook draw every test image into ``folder``, each a picture of its own.
 
     Raises:
         UsageError: If the host is unknown, or the folder cannot be written into.
@@ -69,6 +69,8 @@ def draw_to(cfg: Config, folder: Path) -> None:
     cfg.merge_from_dict(
         {**lines, 'default_hooks.visualization': {**hook, 'type': configured.get('type', hook['type'])}}
     )
+    names = dict(type='inimg_mm.PictureNamesHook', out=str(folder))
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), names]
 
 
 def save_predictions_to(cfg: Config, path: Path) -> None:

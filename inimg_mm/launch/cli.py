@@ -13,6 +13,7 @@ from inimg_mm.errors import UsageError, raised_here
 
 from .configs import OWN_DATA_OPTIONS, load_config
 from .distributed import LAUNCHERS
+from .interrupts import stops_in_one_line
 
 
 class KeyValues(DictAction):
@@ -94,10 +95,12 @@ def read_config(args: argparse.Namespace) -> Config:
 def mistakes_in_one_line() -> Iterator[None]:
     """Print a user's mistake as one line and exit with status 2; a bug keeps its traceback.
 
-    A mistake is a ``ValueError`` that a module of this package raised, wherever it surfaces.
+    What is stopped by a signal ends in one line, too, see :func:`.stops_in_one_line`. A mistake is a
+    ``ValueError`` that a module of this package raised, wherever it surfaces.
     """
     try:
-        yield
+        with stops_in_one_line():
+            yield
     except Exception as error:
         mistake = _mistake(error)
         if mistake is None:

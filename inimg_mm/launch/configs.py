@@ -13,6 +13,8 @@ from inimg_mm.datasets import own_data
 from inimg_mm.errors import UsageError, raised_here
 from inimg_mm.host_facts import HOSTS
 
+from .bases import bases_by_scope
+
 OWN_DATA_OPTIONS = tuple(inspect.signature(own_data).parameters)[3:]
 """Options of :func:`inimg_mm.datasets.own_data` beside the data root and the classes."""
 
@@ -72,7 +74,8 @@ def _read(path: Path) -> Config:
     if not path.is_file():
         raise UsageError(f'there is no config file {path}')
     try:
-        return Config.fromfile(path)
+        with bases_by_scope():
+            return Config.fromfile(path)
     except Exception as error:  # a config is a program, which can do anything wrong
         if isinstance(error, ValueError) and raised_here(error):  # own_data's, in the config
             raise
@@ -81,6 +84,11 @@ def _read(path: Path) -> Config:
                 if host in str(error):
                     _check_host(host, path)
         message = ' '.join(str(error).split())
+        if isinstance(error, RuntimeError) and not message:  # mmengine's, of a LazyObject that is called
+            message = (
+                'a config that imports and has no _base_ is pure Python, in which mmengine calls nothing. '
+                f"Call own_data in a config of its own: _base_ = '{path.name}', then own_data(_base_, …)"
+            )
         raise UsageError(
             f'{path} cannot be read: {type(error).__name__}: {message}{_line_of(error)}'
         ) from error

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.logging import print_log
 
-from inimg_mm.config_tree import strategy_name
+from inimg_mm.config_tree import SYNC_NORMS, nodes, strategy_name, type_name
 from inimg_mm.errors import UsageError
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
@@ -82,6 +82,21 @@ def join(cfg: Config) -> None:
         _join_over_gloo(options)
         _keep_norms_apart(cfg)
         _wrap_without_devices(cfg)
+
+
+def use_plain_norms(cfg: Config) -> None:
+    """Take plain norms where a model's are synchronised and there is no GPU, on which alone those run."""
+    if get_device() != 'cpu':
+        return
+    found = [node for node in nodes(cfg.get('model')) if type_name(node) in SYNC_NORMS]
+    for node in found:
+        node['type'] = 'BN'
+    if found:
+        print_log(
+            f'{len(found)} synchronised norms need GPUs: here they are plain ones (BN), of the same weights',
+            'current',
+            logging.WARNING,
+        )
 
 
 def is_sharded(cfg: Config) -> bool:

@@ -1,10 +1,14 @@
 """What is looked at before a run begins: the checkpoint that it reads, and its data."""
 
 import importlib.util
+import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 
+from inimg_mm.checking.findings import OK, Finding
 from inimg_mm.checkpoints.reading import Opened, open_checkpoint
 from inimg_mm.checkpoints.resumable import IN_FOLDERS, newest_checkpoint, open_resumable
 from inimg_mm.config_tree import is_pretrained, nodes, strategy_name, type_name
@@ -68,8 +72,30 @@ def starting_point(cfg: Config, trust: bool = False) -> Opened | None:
     named = cfg.get('load_from')
     if not cfg.get('resume'):
         return open_checkpoint(named, trust) if named else None
+    takes_folders = strategy_name(cfg) in IN_FOLDERS
     if not named:
-        return newest_checkpoint(cfg.work_dir, trust)
-    if Path(named).is_dir() and strategy_name(cfg) not in IN_FOLDERS:
-        raise CheckpointError(f'{named} is a folder: name a checkpoint in it to go on from')
-    return open_resumable(named, trust)
+        start = newest_checkpoint(cfg.work_dir, trust)
+    elif takes_folders or not Path(named).is_dir():
+        start = open_resumable(named, trust)
+    else:
+        start = Opened(named, None)
+    if start and start.in_parts and not takes_folders:
+        raise CheckpointError(f'{start.source} is a folder: name a checkpoint in it to go on from')
+    return start
+
+
+def tell(findings: Iterable[Finding]) -> None:
+    """Warn of what a check found that is not as it should be."""
+    for finding in findings:
+        if finding.state is not OK:
+            remedy = f': write {finding.remedy}' if finding.remedy else ''
+            print_log(f'{finding.text}{remedy}', 'current', logging.WARNING)
+
+
+def require(findings: Iterable[Finding]) -> None:
+    """Raise a :class:`UsageError` of the faults that a check found; warn of the rest."""
+    findings = list(findings)
+    if faults := [finding for finding in findings if finding.fault]:
+        remedies = ' '.join(finding.remedy for finding in faults)
+        raise UsageError(f'{"; ".join(finding.text for finding in faults)}: --cfg-options {remedies}')
+    tell(findings)

@@ -4,23 +4,29 @@ The host is the config's ``default_scope``. Mistakes are found before anything i
 """
 
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from inimg_mm.checking.agreement import check_agreement
+from inimg_mm.checking.channels import misfits
+from inimg_mm.checking.from_scratch import check_from_scratch
 from inimg_mm.checkpoints.fitting import check_fit
 from inimg_mm.checkpoints.reading import open_checkpoint
 from inimg_mm.data_files.checks import check_annotations, check_data
-from inimg_mm.files import check_folder
 from inimg_mm.hosts import HOSTS
+from inimg_mm.output_files import check_folder
+from inimg_mm.registry import unknown_types_named
 
 from .added_hooks import draw_to, name_corrupt_data, resume_exactly, save_predictions_to, save_safely
 from .compiling import use_compiler
-from .distributed import join, without_shards
+from .distributed import join, use_plain_norms, without_shards
+from .errors_first import errors_first
 from .mixed_precision import use_amp
-from .preflight import check_deepspeed, check_pretrained, check_strategy, starting_point
-from .schedules import scale_lr
+from .preflight import check_deepspeed, check_pretrained, check_strategy, require, starting_point, tell
+from .schedules import kept_schedule, scale_lr, warn_of_schedule
 
 
 def train(
@@ -58,11 +64,13 @@ def train(
         CheckpointError: If a checkpoint is missing, damaged, or would run code.
     """
     _write_switches(cfg, resume, amp, auto_scale_lr, compiler, skip_corrupt)
-    start = _checked(cfg, trust)
-    runner = build_runner(cfg, launcher)
-    if start:
-        runner._load_from = start  # the newest checkpoint that is whole, where mmengine takes the last
-    runner.train()
+    start, schedule = _checked(cfg, trust)
+    with unknown_types_named(cfg):
+        runner = build_runner(cfg, launcher)
+        if start:
+            runner._load_from = start  # the newest checkpoint that is whole, where mmengine takes the last
+        warn_of_schedule(cfg, schedule, epoch_length(runner))
+        runner.train()
 
 
 def _write_switches(
@@ -89,32 +97,42 @@ def _write_switches(
     check_annotations(cfg, ('train_dataloader', 'val_dataloader'), skip_corrupt)
 
 
-def _checked(cfg: Config, trust: bool) -> str | None:
-    """Look at what a training reads; returns the checkpoint that it starts or goes on from."""
+def _checked(cfg: Config, trust: bool) -> tuple[str | None, Any]:
+    """Look at what a training reads.
+
+    Returns:
+        The checkpoint that it starts or goes on from, and the schedule of its learning rate.
+    """
     check_strategy(cfg)
-    check_data(cfg, ('train_dataloader', 'val_dataloader'))
-    check_pretrained(cfg, trust)
     start, resuming = starting_point(cfg, trust), bool(cfg.get('resume'))
-    if start is None:
-        return None
-    if not (resuming and start.in_parts):  # which mmengine's strategy puts together
+    if start and not (resuming and start.in_parts):  # which mmengine's strategy puts together
         check_fit(cfg, start, heads=resuming)
-    return start.source
+    source, schedule = start.source if start else None, cfg.get('param_scheduler')
+    if start and resuming:
+        schedule = kept_schedule(cfg, start)
+    del start  # before the next one is read
+    check_data(cfg, ('train_dataloader', 'val_dataloader'))
+    require([*check_agreement(cfg, ('train_dataloader', 'val_dataloader')), *misfits(cfg)])
+    check_pretrained(cfg, trust)
+    if source is None:
+        tell(check_from_scratch(cfg))
+    return source, schedule
 
 
 def evaluate(
     cfg: Config,
-    checkpoint: str,
+    checkpoint: str | None = None,
     show_dir: str | Path | None = None,
     launcher: str = 'none',
     trust: bool = False,
     predictions: str | Path | None = None,
 ) -> dict[str, float]:
-    """Test a checkpoint.
+    """Test a checkpoint, or what a training of the config would start from.
 
     Args:
         cfg: From :func:`.load_config`; changed in place.
-        checkpoint: File or URL of the checkpoint.
+        checkpoint: File or URL of the checkpoint; without one the model is initialised as for a training,
+            from the files that ``init_cfg`` and ``load_from`` name.
         show_dir: Folder for pictures with the predictions drawn; made if it is missing.
         launcher: As in :func:`train`.
         trust: Accept a checkpoint that needs unpickling.
@@ -132,31 +150,57 @@ def evaluate(
     if launcher == 'none':
         without_shards(cfg)
     check_folder(cfg.work_dir)
-    check_fit(cfg, open_checkpoint(checkpoint, trust))
-    cfg.resume, cfg.load_from = False, checkpoint
+    cfg.resume, cfg.load_from = False, checkpoint or cfg.get('load_from')
+    if checkpoint is None:
+        check_pretrained(cfg, trust)
+    if cfg.load_from:
+        check_fit(cfg, open_checkpoint(cfg.load_from, trust), heads=checkpoint is not None)
     check_data(cfg, ('test_dataloader',))
+    require(check_agreement(cfg, ('test_dataloader',)))
     name_corrupt_data(cfg)
     check_annotations(cfg, ('test_dataloader',))
     if show_dir is not None:
         draw_to(cfg, Path(show_dir).absolute())
     if predictions is not None:
         save_predictions_to(cfg, Path(predictions))
-    return build_runner(cfg, launcher).test()
+    with unknown_types_named(cfg):
+        runner = build_runner(cfg, launcher)
+        if checkpoint is None:
+            runner._init_model_weights()  # which only a training does by itself
+        return runner.test()
 
 
 def build_runner(cfg: Config, launcher: str) -> Runner:
     """Build the config's runner, in the process group of its launcher."""
     cfg.launcher = launcher
+    use_plain_norms(cfg)
     fill_in_loaders(cfg)
     join(cfg)
     check_deepspeed(cfg)
-    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    with errors_first() as shows_held:
+        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        runner.register_hook(shows_held)
+    return runner
 
 
 def fill_in_loaders(cfg: Config) -> None:
-    """Give the data loaders what the host's own launch script gives them."""
+    """Give the data loaders what the host's own launch script gives them; no workers do not persist."""
     host = HOSTS.get(cfg.default_scope)
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        if host and (loader := cfg.get(name)):
-            for key, value in host.loader(loader).items():
-                loader.setdefault(key, value)
+        loader = cfg.get(name)
+        if not isinstance(loader, dict):
+            continue
+        for key, value in (host.loader(loader) if host else {}).items():
+            loader.setdefault(key, value)
+        if not loader.get('num_workers', 0):
+            loader.pop('prefetch_factor', None)
+            if loader.get('persistent_workers'):
+                loader['persistent_workers'] = False
+
+
+def epoch_length(runner: Runner) -> int | None:
+    """How many batches an epoch has; None where a data set does not know."""
+    try:
+        return len(runner.train_loop.dataloader)
+    except TypeError:
+        return None

@@ -1,5 +1,6 @@
 """Checks of the arguments that gates and backbones take: each returns the value or says what is possible."""
 
+import math
 from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import Any
@@ -70,3 +71,25 @@ def layer_config(name: str, config: Any, example: str) -> None:
         with ROOT_MODELS.switch_scope_and_registry(None) as registry:  # where mmcv looks
             if registry.get(kind) is None:
                 raise ValueError(f'{name} has the unknown type {kind!r}; write one such as {example}')
+    if kind == 'GN' and not is_integer(config.get('num_groups')):
+        raise ValueError(f"{name}=dict(type='GN') lacks num_groups: dict(type='GN', num_groups=32)")
+
+
+def groups_divide(name: str, config: Mapping[str, Any], channels: Mapping[str, int]) -> None:
+    """Check that a group norm's groups divide the channels of the layers that it follows.
+
+    Args:
+        name: The argument that holds the config.
+        config: Config of a norm, of any type.
+        channels: Channels of the narrowest layers, by their names.
+
+    Raises:
+        ValueError: If they do not.
+    """
+    groups = config['num_groups'] if config['type'] == 'GN' else 1
+    for layer, number in channels.items():
+        if number % groups:
+            raise ValueError(
+                f"{name}=dict(type='GN', num_groups={groups}) does not fit {layer}, which has {number} "
+                f'channels: write num_groups={math.gcd(groups, number)}'
+            )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from inimg_mm.files import json_text
+from inimg_mm.output_files import json_text
 
 from .records import Image, Record, Sample, Subject, array, write_by_image
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from inimg_mm.errors import UsageError
-from inimg_mm.files import json_text
+from inimg_mm.output_files import json_text
 
 from .records import (
     Image,

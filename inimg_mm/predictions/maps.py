@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as Picture
 
-from inimg_mm.files import json_text
+from inimg_mm.output_files import json_text
 
 from .records import Image, Record, Sample, Subject, array, write_by_image
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from inimg_mm.files import json_text, write_text
+from inimg_mm.output_files import json_text, write_text
 
 Sample = Any
 """A host's data sample, mmengine's ``BaseDataElement``."""

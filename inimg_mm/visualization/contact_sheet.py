@@ -62,10 +62,10 @@ def contact_sheet(
     if scope not in drawn:
         raise UsageError(f'contact sheets are drawn for {", ".join(drawn)}, and not for {scope!r}')
     host = HOSTS[scope]
-    check_data(cfg, ['test_dataloader'])
     if min(num_images, height) < 1:
         raise UsageError(f'num_images and height must be at least 1, got {num_images} and {height}')
     model = _load_model(cfg, checkpoint, trust)
+    check_data(cfg, ['test_dataloader'])
     init_default_scope(scope)
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     collate = FUNCTIONS.get(cfg.test_dataloader.get('collate_fn', dict(type='pseudo_collate'))['type'])

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
+from inimg_mm import carried as places
 from inimg_mm import catalogue
 from inimg_mm.__main__ import main
 from inimg_mm.catalogue.copying import next_steps
@@ -104,9 +105,9 @@ def test_names():
 
 
 def test_no_configs(monkeypatch, tmp_path):
-    monkeypatch.setattr(catalogue, 'PACKAGE', tmp_path / 'inimg_mm')
-    with pytest.raises(catalogue.CatalogueError, match='has no configs'):
-        catalogue.home()
+    monkeypatch.setattr(places, 'PACKAGE', tmp_path / 'inimg_mm')
+    with pytest.raises(UsageError, match='has no configs'):
+        places.home()
 
 
 # ---- writing metafiles ---------------------------------------------------------------------------------
@@ -345,10 +346,19 @@ def test_a_copy_from_the_wheel_is_checked_by_its_tools(wheel, tmp_path):
     assert 'one, with a loss of' in out
 
 
+@pytest.mark.slow
+def test_a_base_by_scope_from_the_wheel(wheel, tmp_path):
+    (tmp_path / 'mine.py').write_text("_base_ = 'inimg_mm::demo/se-r18_digits'\n")
+    read = (
+        "from inimg_mm.launch.configs import load_config; print(load_config('mine.py').model.backbone.type)"
+    )
+    assert from_wheel(wheel, tmp_path, '-c', read) == 'inimg_mm.SEResNet\n'
+
+
 def test_source_distribution_can_be_built_from(sources, tmp_path):
     subprocess.run([sys.executable, 'setup.py', '-q', 'sdist', '-d', tmp_path], check=True, cwd=sources)
     (file,) = tmp_path.glob('*.tar.gz')
     with tarfile.open(file) as archive:
         names = {name.partition('/')[2] for name in archive.getnames()}
     assert set(carried(sources)) <= names
-    assert {'setup.py', 'pyproject.toml', 'README.md', 'LICENSE', 'inimg_mm/zoo.py'} <= names
+    assert {'setup.py', 'pyproject.toml', 'README.md', 'LICENSE', 'inimg_mm/zoo/models.py'} <= names

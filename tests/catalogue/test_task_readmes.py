@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 from mmengine.config import Config
 
-from helpers.own_data import write_coco
+from helpers.own_data import draw, write_coco
 from helpers.readmes import parse
 from helpers.tooling import ROOT
 from inimg_mm.__main__ import main
@@ -149,7 +149,7 @@ def write_data(task, root):
     for split in ('train', 'val'):
         if task == 'imagenet':
             for name in ('cat', 'dog'):
-                (root / split / name).mkdir(parents=True)
+                draw(root / split / name / 'x.jpg', (40, 30))
         if task == 'voc_semantic':
             for kind, suffix in (('images', 'jpg'), ('labels', 'png')):
                 (root / kind / split).mkdir(parents=True)

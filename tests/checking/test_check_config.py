@@ -9,11 +9,13 @@ import pytest
 import torch
 
 from inimg_mm import zoo
+from inimg_mm.checking.channels import misfits
+from inimg_mm.checking.findings import NOTE, OK, Finding
 from inimg_mm.checking.training_step import check_config
 from inimg_mm.errors import UsageError
 from inimg_mm.launch import load_config
 from inimg_mm.models.backbones import ResNet
-from inimg_mm.registry import MODELS
+from inimg_mm.registry import MODELS, build_model
 
 pytest.importorskip('mmdet', reason='the configs are of mmdet and mmpretrain (extra mm)')
 pytest.importorskip('mmpretrain', reason='the configs are of mmdet and mmpretrain (extra mm)')
@@ -157,7 +159,8 @@ def test_wrong_checkpoint(weights, name):
     (fault,) = faults(classifier(dict(PLAIN, init_cfg=dict(type='Pretrained', checkpoint=file))))[:1]
     assert fault.check == 'weights'
     assert file in fault.text
-    assert fault.remedy == 'model.backbone.init_cfg=None to train from scratch'
+    remedies = dict(resnet34='depth=34', seresnet18="attention=dict(type='SE')")
+    assert fault.remedy == f'model.backbone.{remedies[name]}'
     cfg = classifier(dict(PLAIN, init_cfg=dict(type='Pretrained', checkpoint=file)))
     assert not faults(cfg, init=False)
 
@@ -198,11 +201,11 @@ def test_load_from(weights, tmp_path):
 def test_wrong_checkpoint_of_a_hosts_backbone(weights):
     init_cfg = dict(type='Pretrained', checkpoint=weights('resnet18', prefix='encoder.'))
     cfg = classifier(
-        dict(type='mmpretrain.ResNet', depth=18, init_cfg=init_cfg), **{'model.head.in_channels': 512}
+        dict(type='mmpretrain.ResNet', depth=18, stem_channels=32, base_channels=32, init_cfg=init_cfg)
     )
     (fault,) = faults(cfg)
     assert '0 of 100 tensors' in fault.text
-    assert "model.backbone.init_cfg.type='inimg_mm.Pretrained'" in fault.remedy
+    assert fault.remedy == "model.backbone.init_cfg.prefix='encoder.'"
 
 
 def test_missing_file():
@@ -243,7 +246,8 @@ def inception(**options):
 def test_frozen_parts_of_inception():
     findings = check_config(inception(frozen_stages=1), size=(64, 64))
     stem = 'Conv2d_1a_3x3, Conv2d_2a_3x3, Conv2d_2b_3x3'
-    assert ('frozen', False, f'{stem}, Conv2d_3b_1x1, Conv2d_4a_3x3 (frozen_stages=1)', '') in findings
+    text = f'{stem}, Conv2d_3b_1x1, Conv2d_4a_3x3 (frozen_stages=1)'
+    assert Finding('frozen', OK, text) in findings
 
 
 def test_unused_stage_of_inception():
@@ -263,7 +267,7 @@ def test_unused_stage():
     (fault,) = faults(cfg)
     assert fault.check == 'gradients'
     assert 'backbone.layer4' in fault.text
-    assert fault.remedy == 'model.backbone.out_indices=[0,1,2]'
+    assert fault.remedy == 'model.backbone.out_indices=[0,1,2] model.neck.in_channels=[32,64,128]'
     known = copy.deepcopy(cfg)
     known.find_unused_parameters = True
     assert not faults(known)
@@ -275,15 +279,16 @@ def test_unused_stage():
 
 
 def test_synchronised_norms_on_a_cpu():
-    (fault,) = faults(classifier(dict(PLAIN, norm_cfg=dict(type='SyncBN'))))
-    assert fault.check == 'norms'
-    assert fault.remedy == '--cfg-options model.backbone.norm_cfg.type=BN'
+    first, *others = check_config(classifier(dict(PLAIN, norm_cfg=dict(type='SyncBN'))), size=(64, 64))
+    assert (first.check, first.state) == ('norms', NOTE)
+    assert 'model.backbone.norm_cfg' in first.text
+    assert not any(finding.fault for finding in others)
 
 
 def test_frozen_parts():
     findings = check_config(classifier(dict(PLAIN, frozen_stages=1)), size=(64, 64))
-    assert ('frozen', False, 'conv1, bn1, layer1 (frozen_stages=1)', '') in findings
-    (fault,) = faults(classifier(dict(PLAIN, type='inimg_mm.ThawingResNet', frozen_stages=1)))
+    assert Finding('frozen', OK, 'conv1, bn1, layer1 (frozen_stages=1)') in findings
+    (_, fault) = faults(classifier(dict(PLAIN, type='inimg_mm.ThawingResNet', frozen_stages=1)))
     assert fault.check == 'frozen'
     assert '1 parameters of conv1 learn and 0 of its norms move' in fault.text
 
@@ -346,3 +351,37 @@ def test_exit_status_and_words():
     done = subprocess.run([*command[:4], 'no.py'], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.endswith('error: there is no config file no.py\n')
+
+
+def test_channels_at_the_start_of_a_training():
+    """The same is said without a weight being made."""
+    (fault,) = misfits(load_config(DETECTOR, {'model.neck.in_channels': [32, 64, 128, 512]}))
+    assert fault.remedy == 'model.neck.in_channels=[32,64,128,256]'
+    assert misfits(load_config(DETECTOR)) == []
+
+
+def test_a_norm_that_does_not_learn_and_is_zero():
+    backbone = dict(type='mmpretrain.ResNet', depth=18, stem_channels=32, base_channels=32, out_indices=(3,))
+    cfg = classifier(dict(backbone, norm_cfg=dict(type='BN', requires_grad=False), zero_init_residual=True))
+    (fault,) = faults(cfg)
+    assert fault.check == 'gradients'
+    assert 'exactly zero, and they stay so, for ' in fault.text
+    assert fault.remedy == 'model.backbone.norm_cfg.requires_grad=True'
+    assert not faults(classifier(dict(backbone, zero_init_residual=True)))
+
+
+def test_another_backbone_of_the_same_shapes(tmp_path):
+    cfg, other = classifier(dict(PLAIN)), classifier(dict(PLAIN, dilations=(1, 1, 1, 2)))
+    path = str(tmp_path / 'other.pth')
+    torch.save(dict(meta=dict(cfg=other.pretty_text), state_dict=build_model(other).state_dict()), path)
+    (fault,) = faults(cfg, checkpoint=path)
+    assert 'model.backbone.dilations is [1, 1, 1, 1] here and [1, 1, 1, 2] there' in fault.text
+    assert fault.remedy == 'model.backbone.dilations=[1,1,1,2]'
+    assert not faults(other, checkpoint=path)
+
+
+def test_groups_that_do_not_fit():
+    (fault,) = faults(classifier(dict(PLAIN, norm_cfg=dict(type='GN'))))
+    assert "norm_cfg=dict(type='GN') lacks num_groups" in fault.text
+    (fault,) = faults(classifier(dict(PLAIN, base_channels=8, norm_cfg=dict(type='GN', num_groups=32))))
+    assert 'conv1, which has 8 channels: write num_groups=8' in fault.text

@@ -8,7 +8,7 @@ import torch
 from mmengine.runner import checkpoint
 
 from helpers.files import PAGE, WEIGHTS, assert_weights, saved
-from inimg_mm.checkpoints import CheckpointError, read_state_dict, reading
+from inimg_mm.checkpoints import CheckpointError, addresses, read_state_dict
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_names_of_published_models():
 def test_names_are_looked_up_as_mmengine_does(name, monkeypatch, tmp_path):
     path = saved(tmp_path / 'weights.pth', WEIGHTS)
     asked = []
-    monkeypatch.setattr(reading, '_download', lambda url: asked.append(url) or path)
+    monkeypatch.setattr(addresses, '_download', lambda url: asked.append(url) or path)
     assert_weights(read_state_dict(name))
     monkeypatch.setattr(checkpoint, 'load_from_http', lambda url, **options: asked.append(url) or WEIGHTS)
     checkpoint.CheckpointLoader.load_checkpoint(name)

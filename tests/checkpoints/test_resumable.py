@@ -171,9 +171,11 @@ def test_a_copied_folder_leaves_its_original_alone(tmp_path):
 
 def test_the_config_says_what_to_go_on_from(trained):
     assert starting_point(Config(dict(work_dir=str(trained)))) is None
-    assert starting_point(Config(dict(work_dir=str(trained), resume=True))) == str(trained / 'epoch_3.pth')
+    assert starting_point(Config(dict(work_dir=str(trained), resume=True))).source == str(
+        trained / 'epoch_3.pth'
+    )
     named = dict(work_dir='nowhere', resume=True, load_from=str(trained / 'epoch_2.pth'))
-    assert starting_point(Config(named)) == str(trained / 'epoch_2.pth')
+    assert starting_point(Config(named)).source == str(trained / 'epoch_2.pth')
     cut(trained / 'epoch_2.pth')
     with pytest.raises(CheckpointError, match='epoch_2.pth'):  # this one was asked for
         starting_point(Config(named))

@@ -123,7 +123,7 @@ def test_in_a_net_that_stops_early_and_starts_frozen(tmp_path):
 
 def test_a_checkpoint_that_has_gates(tmp_path):
     for name in ('seresnet50', 'cmpese_resnet50_pair_2x1'):
-        message = r'already has gates \(layer1\.0\.\w+\..*would undo what they learned; leave warm_start out'
+        message = r'already has gates \(layer1\.0\.\w+\..*would undo .*: write init_cfg\.warm_start=False'
         assert_refused(tiny(name), save(tmp_path, tiny(name)), message, warm_start=True)
 
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from helpers.tooling import CONFIGS, DETECTOR, ROOT
-from inimg_mm.data_files import annotation_files
+from inimg_mm.data_files import checks
 from inimg_mm.data_files.annotation_files import read_annotations
 from inimg_mm.data_files.annotations import find_broken, without
 from inimg_mm.data_files.image_files import why_broken
@@ -50,6 +50,7 @@ WHOLE = dict(
             category_id=3,
             bbox=[1, 1, 2, 2],
             area=4,
+            iscrowd=0,
             segmentation=dict(size=[30, 40], counts='x'),
         ),
     ],
@@ -261,6 +262,9 @@ def cfg(tmp_path):
     cfg = load_config(CONFIGS[DETECTOR], work_dir=tmp_path / 'w')
     for loader in LOADERS:
         cfg[loader].dataset.data_root = str(tmp_path / 'data')
+        cfg[loader].dataset.metainfo = dict(classes=('cat',))
+    for name in ('one.jpg', 'two.jpg'):
+        (tmp_path / 'data' / 'images' / name).touch()
     return cfg
 
 
@@ -281,21 +285,21 @@ def test_a_file_that_is_cut_off(cfg, name):
     path = cfg_path(cfg, name)
     path.write_text(path.read_text()[:300])
     with pytest.raises(AnnotationError, match=rf'annotation file {path} cannot be read: .*line 1 column'):
-        annotation_files.check_annotations(cfg, LOADERS, skip=99)
+        checks.check_annotations(cfg, LOADERS, skip=99)
 
 
 def test_a_file_of_bytes(cfg):
     cfg_path(cfg, 'train').write_bytes(b'\xff\xfe\x00')
     with pytest.raises(AnnotationError, match='train.json cannot be read'):
-        annotation_files.check_annotations(cfg, LOADERS)
+        checks.check_annotations(cfg, LOADERS)
 
 
 def test_broken_ones_are_left_out_of_a_copy(cfg, tmp_path):
     content = changed(0, bbox=[1, 2, -3, 4])
     path = write(cfg, 'train', content)
     with pytest.raises(AnnotationError, match=rf'in {path}, annotation 10 of image 1 \(one.jpg\): its bbox'):
-        annotation_files.check_annotations(cfg, LOADERS)
-    annotation_files.check_annotations(cfg, LOADERS, skip=1)
+        checks.check_annotations(cfg, LOADERS)
+    checks.check_annotations(cfg, LOADERS, skip=1)
     (copied,) = (tmp_path / 'w' / 'annotations').iterdir()
     assert cfg.train_dataloader.dataset.ann_file == str(copied)
     assert [a['id'] for a in json.loads(copied.read_text())['annotations']] == [11, 12]
@@ -310,7 +314,7 @@ def test_files_of_the_same_name(cfg, tmp_path):
         (tmp_path / name / 'train.json').write_text(json.dumps(changed(0 if name == 'a' else 1, bbox=None)))
         datasets.append({**cfg.train_dataloader.dataset, 'data_root': str(tmp_path / name)})
     cfg.train_dataloader.dataset = dict(type='ConcatDataset', datasets=datasets)
-    annotation_files.check_annotations(cfg, ('train_dataloader',), skip=1)
+    checks.check_annotations(cfg, ('train_dataloader',), skip=1)
     kept = [
         json.loads(Path(d.ann_file).read_text())['annotations'] for d in cfg.train_dataloader.dataset.datasets
     ]
@@ -321,10 +325,10 @@ def test_files_of_the_same_name(cfg, tmp_path):
 def test_other_data_sets_have_their_own_rules(cfg, kind):
     write(cfg, 'train', dict(annotations=[dict(caption='a cat')]))
     cfg.train_dataloader.dataset.type = kind
-    annotation_files.check_annotations(cfg, LOADERS)
+    checks.check_annotations(cfg, LOADERS)
     cfg_path(cfg, 'train').write_text('{')
     with pytest.raises(AnnotationError, match='cannot be read'):
-        annotation_files.check_annotations(cfg, LOADERS)
+        checks.check_annotations(cfg, LOADERS)
 
 
 def test_more_than_tolerated(cfg):
@@ -332,44 +336,44 @@ def test_more_than_tolerated(cfg):
     content['annotations'][1]['category_id'] = 4
     path = write(cfg, 'train', content)
     with pytest.raises(AnnotationError, match=r'it has no bbox \(and 1 more\); skip_corrupt is 1'):
-        annotation_files.check_annotations(cfg, LOADERS, skip=1)
+        checks.check_annotations(cfg, LOADERS, skip=1)
     assert json.loads(path.read_text()) == content
 
 
 def test_validation_data_is_never_cut(cfg):
     path = write(cfg, 'val', changed(0, bbox=None))
     with pytest.raises(AnnotationError, match=rf'in {path}, annotation 10'):
-        annotation_files.check_annotations(cfg, LOADERS, skip=99)
+        checks.check_annotations(cfg, LOADERS, skip=99)
 
 
 def test_areas_count_where_they_are_read(cfg):
     write(cfg, 'train', changed(0, area=None))
     with pytest.raises(AnnotationError, match='it has no area'):
-        annotation_files.check_annotations(cfg, LOADERS)
+        checks.check_annotations(cfg, LOADERS)
     cfg.default_scope = 'mmpose'  # which needs them in its metric alone
-    annotation_files.check_annotations(cfg, ('train_dataloader',))
+    checks.check_annotations(cfg, ('train_dataloader',))
 
 
 def test_nothing_to_train_on(cfg):
     path = write(cfg, 'train', dict(WHOLE, annotations=[]))
     with pytest.raises(AnnotationError, match=f'{path} has no annotations to train on'):
-        annotation_files.check_annotations(cfg, LOADERS)
+        checks.check_annotations(cfg, LOADERS)
     content = copy.deepcopy(WHOLE)
     for annotation in content['annotations']:
         annotation['bbox'] = None
     write(cfg, 'train', content)
     with pytest.raises(AnnotationError, match='has no annotations to train on'):
-        annotation_files.check_annotations(cfg, LOADERS, skip=3)
+        checks.check_annotations(cfg, LOADERS, skip=3)
     cfg.train_dataloader.dataset.filter_cfg = None  # then images without objects are trained on
-    annotation_files.check_annotations(cfg, LOADERS, skip=3)
+    checks.check_annotations(cfg, LOADERS, skip=3)
 
 
 def test_masks_count_where_they_are_read(cfg):
     write(cfg, 'train', changed(0, segmentation=[[1, 2]]))
-    annotation_files.check_annotations(cfg, LOADERS)
+    checks.check_annotations(cfg, LOADERS)
     cfg.train_dataloader.dataset.pipeline[1].with_mask = True
     with pytest.raises(AnnotationError, match='a polygon of its segmentation'):
-        annotation_files.check_annotations(cfg, LOADERS)
+        checks.check_annotations(cfg, LOADERS)
 
 
 def test_lists_of_classes(tmp_path):
@@ -377,10 +381,10 @@ def test_lists_of_classes(tmp_path):
     cfg = load_config(CONFIGS['se-r18_digits'], work_dir=tmp_path / 'w')
     (tmp_path / 'train.txt').write_text('a b.png 0\nc.png 3\n')
     cfg.train_dataloader.dataset.update(data_root=str(tmp_path), ann_file='train.txt')
-    annotation_files.check_annotations(cfg, ('train_dataloader',))
+    checks.check_annotations(cfg, ('train_dataloader',))
     (tmp_path / 'train.txt').write_text('a.png 0\nb.png\n')
     with pytest.raises(AnnotationError, match=r"line 2 of .*train.txt is not a name and the number.*'b.png'"):
-        annotation_files.check_annotations(cfg, ('train_dataloader',))
+        checks.check_annotations(cfg, ('train_dataloader',))
 
 
 # ---- image files ----------------------------------------------------------------------------------------

@@ -194,14 +194,23 @@ def write(name, text):
 BAD_BOXES = {
     'missing annotations': (dict(train_ann='labels.json'), None, r'cannot read .*labels\.json: No such file'),
     'missing images': (dict(train_images='pictures/'), None, 'pictures'),
-    'not JSON': ({}, write('train.json', '<xml>'), r'train\.json is not a COCO annotation file'),
+    'not JSON': ({}, write('train.json', 'text'), r'train\.json cannot be read: Expecting value'),
+    'a web page': (
+        {},
+        write('train.json', '<!doctype html>'),
+        r'train\.json cannot be read: it is a web page',
+    ),
     'not COCO': (
         {},
         write('val.json', '{"images": []}'),
-        r'val\.json is not a COCO annotation file.*categories',
+        r'val\.json is broken: it has no list of categories',
     ),
-    'not COCO, a list': ({}, write('val.json', '[]'), r'val\.json is not a COCO annotation file'),
-    'no categories': ({}, write('train.json', '{"categories": []}'), r'train\.json has no categories'),
+    'not COCO, a list': ({}, write('val.json', '[]'), r'val\.json is broken: it has no list of images'),
+    'no categories': (
+        {},
+        write('train.json', '{"images": [], "categories": []}'),
+        r'train\.json has no categories',
+    ),
     'one number': (dict(image_scale=320), None, 'image_scale is a width and a height .* and not 320'),
     'no size': (dict(image_scale=(0, -5)), None, r'image_scale .* not \(0, -5\)'),
     'no probability': (dict(flip=7), None, 'flip is a probability from 0 to 1, and not 7'),
@@ -209,14 +218,16 @@ BAD_BOXES = {
     'unknown class': (dict(classes=['cat', 'cow']), None, r"train\.json has no class 'cow'.*'cat', 'dog'"),
     'class missing in val': (
         {},
-        write('val.json', '{"categories": [{"id": 1, "name": "cat"}]}'),
+        write('val.json', '{"images": [], "categories": [{"id": 1, "name": "cat"}]}'),
         r"val\.json has no class 'dog'.*\['cat'\]",
     ),
     # CocoDataset numbers the classes in the order of the file, whatever it is told
     'classes in another order': (dict(classes=['cat', 'dog']), None, r"order.*\['dog', 'cat'\]"),
     'val in another order': (
         {},
-        write('val.json', '{"categories": [{"id": 3, "name": "cat"}, {"id": 7, "name": "dog"}]}'),
+        write(
+            'val.json', '{"images": [], "categories": [{"id": 3, "name": "cat"}, {"id": 7, "name": "dog"}]}'
+        ),
         r'val\.json.*order',
     ),
     'nothing to flip': (

@@ -7,10 +7,10 @@ import pytest
 from mmengine.config import Config
 from PIL import Image
 
-from helpers.own_data import SPLITS, build, draw, named_labels, write_coco
+from helpers.own_data import SPLITS, build, draw, named_labels, overheard, write_coco
 from inimg_mm.checking.training_step import check_config
 from inimg_mm.config_tree import nodes
-from inimg_mm.datasets import own_data
+from inimg_mm.datasets import own_data, own_pipelines
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 
@@ -163,8 +163,8 @@ def test_segmentation(name, maps, tmp_path):
         assert len(dataset) == (4 if loader == 'train_dataloader' else 1)
         assert tuple(dataset.metainfo['classes']) == ('sky', 'sea')
         item = dataset[0]
-        assert set(item['data_samples'].gt_sem_seg.data.unique().tolist()) == {0, 1, 255}
-        assert item['inputs'].shape == ((3, 512, 512) if loader == 'train_dataloader' else (3, 32, 48))
+        assert set(item['data_samples'].gt_sem_seg.data.unique().tolist()) <= {0, 1, 255}
+        assert item['inputs'].shape == (3, 32, 48)
     assert numbers(cfg, 'num_classes') == {2}
     assert_it_trains(cfg)
 
@@ -177,11 +177,12 @@ BAD_MAPS = {
         lambda root: (root / 'labels' / 'val' / '0.png').unlink(),
         r'images/val/0\.jpeg has no label map .*labels/val/0\.png',
     ),
-    'two suffixes': (
+    'another folder': (
         dict(classes=['a']),
-        lambda root: (root / 'images' / 'val' / '0.jpeg').rename(root / 'images' / 'val' / '0.jpg'),
-        r"one suffix.*'\.jpeg', '\.jpg'",
+        lambda root: (root / 'images' / 'val').rename(root / 'images' / 'valid'),
+        r'no folder images/val/; there is valid/, which val_images and val_labels can name',
     ),
+    'no crop': (dict(classes=['a'], crop_size=320), None, 'crop_size is a width and a height in pixels'),
 }
 
 
@@ -201,3 +202,119 @@ def test_nothing_to_resize(maps):
         cfg[loader].dataset.pipeline = [t for t in pipeline if t.type != 'Resize']
     with pytest.raises(ValueError, match=r'the test pipeline has none of Resize.*\(48, 32\)'):
         own_data(cfg, str(maps), classes=('sky', 'sea'), image_scale=(48, 32))
+
+
+def crops(cfg):
+    return [t for t in cfg.train_dataloader.dataset.pipeline if t.type in ('RandomCrop', 'Pad')]
+
+
+@pytest.mark.parametrize(
+    ('options', 'size'),
+    [
+        (dict(image_scale=(48, 32)), (48, 32)),
+        (dict(image_scale=(1024, 256)), (512, 256)),
+        (dict(crop_size=(80, 64), image_scale=(48, 32)), (80, 64)),
+        (dict(), (512, 512)),
+    ],
+)
+def test_crops_follow_the_images(options, size, maps):
+    cfg = load(
+        'voc_semantic/fcn-8s_scnet50_4xb4-20k_voc12aug-512x512', maps, classes=('sky', 'sea'), **options
+    )
+    crop, pad = crops(cfg)
+    assert tuple(crop.crop_size) == size[::-1]
+    assert tuple(pad.size) == size
+    assert tuple(build(cfg, 'train_dataloader')[0]['inputs'].shape[1:]) == size[::-1]
+
+
+@pytest.mark.parametrize(
+    ('options', 'share'),
+    [
+        (dict(image_scale=(96, 64), crop_size=(512, 512)), '96%'),
+        (dict(image_scale=(96, 64)), None),
+        (dict(), None),
+    ],
+)
+def test_crops_that_are_mostly_padding_are_told(options, share, maps, monkeypatch):
+    said = overheard(monkeypatch)
+    load('voc_semantic/fcn-8s_scnet50_4xb4-20k_voc12aug-512x512', maps, classes=('sky', 'sea'), **options)
+    found = [text for text in said if 'is padding' in text]
+    assert bool(found) == (share is not None)
+    if share:
+        assert f'{share} of a training crop of 512x512 is padding' in found[0]
+
+
+def test_what_crops_are_padded_to_follows_them():
+    train = [dict(type='RandomCrop', crop_size=512), dict(type='Pad', size=(512, 512))]
+    preprocessor = dict(size=(512, 512))
+    assert own_pipelines.set_crop(train, [None, preprocessor], None, (320, 240)) == (320, 240)
+    assert preprocessor == dict(size=(240, 320))
+    assert train == [dict(type='RandomCrop', crop_size=(240, 320)), dict(type='Pad', size=(320, 240))]
+    with pytest.raises(ValueError, match=r'no RandomCrop whose size could be set to \(32, 32\)'):
+        own_pipelines.set_crop(train[1:], [], (32, 32), None)
+
+
+def test_label_maps_in_subfolders_of_any_suffix_and_name(maps):
+    (maps / 'images' / 'train' / 'city').mkdir()
+    (maps / 'labels' / 'train' / 'city').mkdir()
+    (maps / 'images' / 'train' / '1.jpeg').unlink()
+    draw(maps / 'images' / 'train' / 'city' / '1.webp', (96, 64))
+    (maps / 'labels' / 'train' / '1.png').rename(maps / 'labels' / 'train' / 'city' / '1.png')
+    draw(maps / 'images' / 'train' / '.cache' / '1.jpeg', (96, 64))
+    (maps / 'images' / 'val').rename(maps / 'valid')
+    (maps / 'labels' / 'val').rename(maps / 'valid_maps')
+    folders = dict(val_images='valid', val_labels='valid_maps')
+    cfg = load('voc_semantic/fcn-8s_scnet50_4xb4-20k_voc12aug-512x512', maps, classes='sky', **folders)
+    dataset = build(cfg, 'train_dataloader')
+    paths = [Path(dataset.get_data_info(index)['seg_map_path']) for index in range(len(dataset))]
+    assert [path.relative_to(maps / 'labels' / 'train').as_posix() for path in paths] == [
+        '0.png',
+        'city/1.png',
+    ]
+    assert dataset.metainfo['classes'] == ('sky',)
+    assert len(build(cfg, 'val_dataloader')) == 1
+
+
+# ---- other formats ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    'base', ['pascal_voc/faster-rcnn_r50_fpn_1x_voc0712', 'cityscapes/mask-rcnn_r50_fpn_1x_cityscapes']
+)
+def test_a_base_of_another_format(base, boxes, tmp_path):
+    """Of two data sets of VOC there is one now, and its metric reads what it reads."""
+    config = tmp_path / 'mine.py'
+    config.write_text(f"_base_ = 'mmdet::{base}.py'\n")
+    cfg = Config.fromfile(config)
+    own_data(cfg, str(boxes), image_scale=(64, 48))
+    for loader in SPLITS:
+        dataset = build(cfg, loader)
+        assert len(dataset) % (2 if loader == 'train_dataloader' else 1) == 0
+        inner = dataset
+        while hasattr(inner, 'datasets') or hasattr(inner, 'dataset'):
+            inner = inner.datasets[0] if hasattr(inner, 'datasets') else inner.dataset
+        assert type(inner).__name__ == 'CocoDataset'
+        assert inner.metainfo['classes'] == ('dog', 'cat')
+        assert len(inner) == (2 if loader == 'train_dataloader' else 1)
+    masks = ['bbox', 'segm'] if 'mask' in base else 'bbox'
+    for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
+        (metric,) = evaluator if isinstance(evaluator, list) else [evaluator]
+        assert metric['type'] == 'CocoMetric'
+        assert metric['ann_file'] == str(boxes / 'val.json')
+        assert metric['metric'] == masks
+
+
+def test_keypoints_of_another_format(tmp_path):
+    categories = [dict(id=1, name='owl', keypoints=['left_eye', 'right_eye', 'beak'])]
+    root = write_coco(tmp_path / 'poses', categories, dict(train=[(40, 30)] * 2, val=[(40, 30)]))
+    config = tmp_path / 'mine.py'
+    config.write_text(
+        "_base_ = 'mmpose::body_2d_keypoint/topdown_heatmap/mpii/td-hm_res50_8xb64-210e_mpii-256x256.py'\n"
+    )
+    cfg = Config.fromfile(config)
+    own_data(cfg, str(root), metrics=('ap', 'pck'))
+    assert [len(build(cfg, loader)) for loader in SPLITS] == [2, 1, 1]
+    assert [metric['type'] for metric in cfg.val_evaluator] == ['CocoMetric', 'PCKAccuracy']
+    assert cfg.val_evaluator[0]['ann_file'] == str(root / 'val.json')
+    assert cfg.default_hooks.checkpoint.save_best == 'coco/AP'
+    assert cfg.model.head.out_channels == 3

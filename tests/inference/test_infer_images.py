@@ -14,6 +14,8 @@ from helpers.tooling import CONFIGS
 from inimg_mm import launch
 from inimg_mm.checkpoints.reading import Opened
 from inimg_mm.data_files.image_files import as_picture
+from inimg_mm.data_files.picture_names import picture_paths
+from inimg_mm.errors import UsageError
 from inimg_mm.hosts.dataset_meta import LOADERS, dataset_meta
 from inimg_mm.inference import images, infer
 
@@ -101,18 +103,18 @@ def test_files_folders_and_patterns(album, monkeypatch):
         ('*.jpg', r"no image matches '\*.jpg'"),
         ('out', f'all images of out are in {album / "out"}, where the pictures go'),
     ):
-        with pytest.raises(launch.UsageError, match=message):
+        with pytest.raises(UsageError, match=message):
             images.find_images([source], album / 'out')
 
 
 def test_pictures_of_one_name_do_not_meet(album):
     found = [album / name for name in ('a/1.jpg', 'b/1.jpg', 'b/10.tif')]
-    assert images.picture_paths(found, Path('/out')) == [
+    assert picture_paths(found, Path('/out')) == [
         Path(f'/out/{p}') for p in ('a/1.jpg', 'b/1.jpg', 'b/10.tif.png')
     ]
-    assert images.picture_paths(found[:1], Path('/out')) == [Path('/out/1.jpg')]
-    with pytest.raises(launch.UsageError, match='would overwrite its image'):
-        images.picture_paths(found, album)
+    assert picture_paths(found[:1], Path('/out')) == [Path('/out/1.jpg')]
+    with pytest.raises(UsageError, match='would overwrite its image'):
+        picture_paths(found, album)
 
 
 @pytest.mark.parametrize(

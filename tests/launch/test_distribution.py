@@ -19,10 +19,9 @@ import torch
 pytest.importorskip('mmdet', reason='the tools launch the hosts (extra mm)')
 pytest.importorskip('mmpretrain', reason='the tools launch the hosts (extra mm)')
 
-from mmengine.model import MMDistributedDataParallel
-
-from helpers.nets import image, randomise, tiny
-from helpers.small_training import GATES, STILL, assert_close, checkpoint, classifier
+from helpers.nets import image
+from helpers.processes import gated_nets, gradients_of_half_a_batch, loss
+from helpers.small_training import STILL, assert_close, checkpoint, classifier
 from helpers.tooling import CONFIGS, DETECTOR, ROOT, TOOLS, TWO_ITERATIONS, use_cpu
 from inimg_mm import launch
 
@@ -102,30 +101,6 @@ def assert_same_as_alone(work_dir, alone):
 
 
 # ---- gradients ------------------------------------------------------------------------------------------
-
-
-def gated_nets():
-    for gate in GATES:
-        net = tiny('resnet18', attention=gate.values[0], norm_eval=True, drop_path_rate=0.0)
-        yield gate.id, randomise(net).double().train()
-
-
-def loss(net, images):
-    """The mean over the batch of something that is of no other sample's business."""
-    return sum(level.square().mean() for level in net(images))
-
-
-def gradients_of_half_a_batch(rank, meeting, images, result):
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group('gloo', init_method=f'file://{meeting}', rank=rank, world_size=2)
-    gradients = {}
-    for gate, net in gated_nets():
-        parallel = MMDistributedDataParallel(net, find_unused_parameters=False)
-        loss(parallel, images.chunk(2)[rank]).backward()
-        gradients[gate] = {name: parameter.grad for name, parameter in net.named_parameters()}
-    if rank == 0:
-        torch.save(gradients, result)
-    torch.distributed.destroy_process_group()
 
 
 def test_two_ranks_give_the_gradients_of_the_joint_batch(tmp_path):

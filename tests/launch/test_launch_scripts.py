@@ -1,6 +1,7 @@
 """The launch scripts: the command lines that they run, their status, and mistakes in one line."""
 
 import os
+import signal
 import subprocess
 
 import pytest
@@ -79,7 +80,7 @@ def test_torchrun(programs, spaced, tmp_path, environment, meeting):
     python = programs('my python')
     options = ['--work-dir', 'a b', '--cfg-options', 'x=[1,2]']
     done = script('dist_train.sh', spaced, 2, *options, cwd=tmp_path, PYTHON=str(python), **environment)
-    start = ['-m', 'torch.distributed.run', *meeting]
+    start = [f'{TOOLS}/_torchrun.py', *meeting]
     assert words(done) == [*start, f'{TOOLS}/train.py', str(spaced), *options, '--launcher', 'pytorch']
     done = script(
         'dist_test.sh', spaced, 'a b.pth', 2, '--out', 'c', cwd=tmp_path, PYTHON=str(python), **environment
@@ -137,9 +138,10 @@ def test_the_jobs_status_is_the_scripts(programs, spaced, tmp_path):
     assert '--resume' not in done.stderr
 
 
-def test_a_signal_reaches_the_job(programs, spaced, tmp_path):
-    """Killed gently, a script ends its processes, waits for them, and passes their status on."""
-    waiting = '#!/bin/bash\ntrap "echo stopped; exit 7" TERM\necho started\nwhile :; do sleep 0.1; done\n'
+@pytest.mark.parametrize('name', ['TERM', 'INT'])
+def test_a_signal_reaches_the_job(programs, spaced, tmp_path, name):
+    """Killed gently, a script ends its processes, waits for them, and passes their status on, silently."""
+    waiting = f'#!/bin/bash\ntrap "echo {name}; exit 7" {name}\necho started\nwhile :; do sleep 0.1; done\n'
     python = programs('python', waiting)
     job = subprocess.Popen(
         [TOOLS / 'dist_train.sh', spaced, '1'],
@@ -148,11 +150,12 @@ def test_a_signal_reaches_the_job(programs, spaced, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, 'PYTHON': str(python)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert job.stdout.readline() == 'started\n'
-    job.terminate()
-    out, _ = job.communicate(timeout=30)
-    assert out == 'stopped\n'
+    job.send_signal(getattr(signal, f'SIG{name}'))
+    out, error = job.communicate(timeout=30)
+    assert (out, error) == (f'{name}\n', '')
     assert job.returncode == 7
 
 

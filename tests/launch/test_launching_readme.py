@@ -49,7 +49,8 @@ def command_of_a_process(line, programs, monkeypatch):
     done = subprocess.run(['bash', '-c', line], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     words = done.stdout.splitlines()
-    start = next(index for index, word in enumerate(words) if word.startswith(f'{TOOLS}/'))
+    tools = (f'{TOOLS}/train.py', f'{TOOLS}/test.py')
+    start = next(index for index, word in enumerate(words) if word in tools)
     return words[start:]
 
 

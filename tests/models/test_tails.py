@@ -159,7 +159,7 @@ NETS = {
     'PreActResNet, drop path': (PREACT, dict(attention=dict(type='SE'), drop_path_rate=0.5)),
     'PreActResNet, plain': (PREACT, dict(with_cp=True)),
     'SCNet': ('scnet50', {}),
-    'SCNet v1d': ('scnet50', dict(zoo.V1D, avd=True)),
+    'SCNet v1d': ('scnet50', dict(deep_stem=True, avg_down=True, avd=True)),
     'SCNet without identity': ('scnet50', dict(identity=False, pooling='max')),
     'SCNet, recomputed': ('scnet50', dict(with_cp=True)),
     'SCNeXt': ('scnet50', dict(groups=2)),

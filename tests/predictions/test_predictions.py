@@ -20,8 +20,9 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from helpers.tooling import CONFIGS, TOOLS, call_tool, run
-from inimg_mm import files, launch
+from inimg_mm import launch, output_files
 from inimg_mm.engine.hooks import save_predictions
+from inimg_mm.errors import UsageError
 from inimg_mm.predictions import FORMS, Image, Record, Scoring, Subject, boxes, form_of, image_of
 
 CLASSIFIER = CONFIGS['se-r18_digits']
@@ -230,7 +231,7 @@ def test_class_maps(untrained, folder, tmp_path, segmentation):
 
 
 def test_a_model_that_predicts_something_else():
-    with pytest.raises(launch.UsageError, match=r'keypoints, boxes.*BaseDataElement with \[.pred_depth.\]'):
+    with pytest.raises(UsageError, match=r'keypoints, boxes.*BaseDataElement with \[.pred_depth.\]'):
         form_of(BaseDataElement(pred_depth=torch.zeros(1)))
 
 
@@ -335,14 +336,14 @@ def test_a_full_disk(tmp_path, monkeypatch):
     def full(dir):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(files.tempfile, 'TemporaryFile', full)
-    with pytest.raises(launch.UsageError, match=f'cannot write into the folder {tmp_path}: No space left'):
-        files.check_folder(tmp_path)
+    monkeypatch.setattr(output_files.tempfile, 'TemporaryFile', full)
+    with pytest.raises(UsageError, match=f'cannot write into the folder {tmp_path}: No space left'):
+        output_files.check_folder(tmp_path)
 
 
 def test_numbers_that_are_not_finite():
     value = dict(a=[1.5, np.float32('nan'), float('inf')], b=np.float32(2))
-    assert json.loads(files.json_text(value)) == dict(a=[1.5, None, None], b=2)
+    assert json.loads(output_files.json_text(value)) == dict(a=[1.5, None, None], b=2)
 
 
 def test_a_file_is_whole_or_as_it_was(tmp_path):
@@ -353,8 +354,8 @@ def test_a_file_is_whole_or_as_it_was(tmp_path):
     path = tmp_path / 'x.json'
     path.write_text('old')
     with pytest.raises(KeyError):
-        files.write_text(path, parts())
+        output_files.write_text(path, parts())
     assert path.read_text() == 'old'
     assert list(tmp_path.iterdir()) == [path]
-    with pytest.raises(launch.UsageError, match='cannot write'):
-        files.write_text(tmp_path / 'missing' / 'x.json', ['new'])
+    with pytest.raises(UsageError, match='cannot write'):
+        output_files.write_text(tmp_path / 'missing' / 'x.json', ['new'])

@@ -2,6 +2,7 @@
 
 from .corrupt_data import CorruptDataError, CorruptDataHook
 from .exact_resume import ExactResumeHook
+from .picture_names import PictureNamesHook
 from .safe_checkpoint import CheckpointNotSavedError, SafeCheckpointHook
 from .save_predictions import SavePredictionsHook
 
@@ -10,6 +11,7 @@ __all__ = [
     'CorruptDataError',
     'CorruptDataHook',
     'ExactResumeHook',
+    'PictureNamesHook',
     'SafeCheckpointHook',
     'SavePredictionsHook',
 ]

@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
-from inimg_mm.files import check_output
+from inimg_mm.output_files import check_output
 from inimg_mm.predictions.forms import FORMS, form_of
 from inimg_mm.predictions.records import Record, Sample, Scoring, Subject, image_of
 from inimg_mm.registry import HOOKS

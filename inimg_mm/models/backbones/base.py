@@ -1,10 +1,11 @@
 """What every backbone has: stages, outputs, freezing, and the metadata that says so."""
 
 import inspect
-import re
+import logging
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 
+from mmengine.logging import MMLogger, print_log
 from mmengine.model import BaseModule
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
@@ -12,6 +13,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from inimg_mm.host_facts import HOSTS
 from inimg_mm.models.checks import is_integer
+
+from .pretrained_init import checked_loading, is_pretrained
 
 
 class Backbone(BaseModule):
@@ -47,7 +50,7 @@ class Backbone(BaseModule):
         norm_eval: bool,
         init_cfg: dict | list[dict] | None,
     ) -> None:
-        super().__init__(_checked_loading(init_cfg))
+        super().__init__(checked_loading(init_cfg))
         if out_indices is None:
             out_indices = range(num_stages)[-1 if _host_returns_last_map() else 0 :]
         indices = tuple(out_indices) if isinstance(out_indices, Sequence) else (out_indices,)
@@ -141,6 +144,19 @@ class Backbone(BaseModule):
                     module.eval()
         return self
 
+    def _dump_init_info(self) -> None:
+        """Write how each tensor was initialised where mmengine keeps a log file, and else one line.
+
+        mmengine calls it at the end of ``init_weights`` of a net that is in no other, and would print three
+        lines for every tensor. What was loaded from a file is said already, by the initialiser.
+        """
+        logger = MMLogger.get_current_instance()
+        if any(isinstance(handler, logging.FileHandler) for handler in logger.handlers):
+            super()._dump_init_info()
+        elif not (isinstance(self.init_cfg, dict) and is_pretrained(self.init_cfg)):
+            tensors = sum(1 for _ in self.parameters())
+            print_log(f'{type(self).__name__}: {tensors} tensors from scratch', logger='current')
+
     def _freeze(self) -> None:
         frozen: list[nn.Module] = self.stem_modules() if self.frozen_stages >= 0 else []
         for stage in range(self.frozen_stages):
@@ -174,51 +190,6 @@ def _host_returns_last_map() -> bool:
     """What is the habit of the host whose config is being built; False where there is none."""
     scope = DefaultScope.get_current_instance()
     return bool(scope and scope.scope_name in HOSTS and HOSTS[scope.scope_name].returns_last_map)
-
-
-def starting_point(
-    init_cfg: dict | list[dict] | None, pretrained: str | None, default: Sequence[dict]
-) -> dict | list[dict]:
-    """What a backbone is initialised by.
-
-    Args:
-        init_cfg: mmengine's initialiser config.
-        pretrained: The hosts' older word for a checkpoint, which mmseg's models hand on to their backbone.
-        default: The family's own initialisers.
-
-    Raises:
-        ValueError: If both are given, or ``pretrained`` is no address.
-    """
-    if pretrained is None:
-        return init_cfg or list(default)
-    if not isinstance(pretrained, str):
-        raise ValueError(f'pretrained must be the address of a checkpoint or None, got {pretrained!r}')
-    if init_cfg:
-        raise ValueError(
-            f'pretrained={pretrained!r} and init_cfg={init_cfg!r} both say what the backbone starts from: '
-            'leave one of them out (model.pretrained=None where the base of a config has it)'
-        )
-    return dict(type='Pretrained', checkpoint=pretrained)
-
-
-def _checked_loading(init_cfg: dict | list[dict] | None) -> dict | list[dict] | None:
-    """Send every ``Pretrained`` through the initialiser of this package, which says what it loaded.
-
-    mmengine's own fills whatever fits by accident of name and shape, and goes on. In a list,
-    Pretrained is applied last, as mmengine does with its own.
-    """
-    if isinstance(init_cfg, list | tuple):
-        checked = [_checked_loading(cfg) for cfg in init_cfg]
-        return sorted(checked, key=_is_pretrained)  # type: ignore[arg-type]
-    if isinstance(init_cfg, dict) and _is_pretrained(init_cfg):
-        return {**init_cfg, 'type': 'inimg_mm.Pretrained'}
-    return init_cfg
-
-
-def _is_pretrained(init_cfg: dict) -> bool:
-    kind = init_cfg.get('type')
-    name = f'{kind.__module__}.{kind.__name__}' if isinstance(kind, type) else str(kind)
-    return bool(re.fullmatch(r'Pretrained|(mmengine|inimg_mm)\.(.*\.)?Pretrained(Init)?', name))
 
 
 def unknown_argument(family: type[Backbone], name: str) -> ValueError:

@@ -9,7 +9,7 @@ from inimg_mm.models.attention import Attention
 from inimg_mm.models.checks import layer_config, positive_integer
 from inimg_mm.registry import MODELS
 
-from .base import Backbone, starting_point, unknown_argument
+from .base import Backbone, unknown_argument
 from .inception_blocks import (
     PADDINGS,
     Branches,
@@ -24,6 +24,7 @@ from .inception_blocks import (
     norm_config,
     width_after,
 )
+from .pretrained_init import starting_point
 
 INIT_CFG = (
     dict(type='TruncNormal', layer='Conv2d', std=0.1),

@@ -10,12 +10,13 @@ from mmengine.model import Sequential
 from torch import Tensor, nn
 
 from inimg_mm.models.attention import Attention
-from inimg_mm.models.checks import layer_config, one_size_each, positive_integer
+from inimg_mm.models.checks import groups_divide, layer_config, one_size_each, positive_integer
 from inimg_mm.models.fused import Fused, checked_switch, norm_act
 from inimg_mm.registry import MODELS
 
-from .base import Backbone, starting_point, unknown_argument
+from .base import Backbone, unknown_argument
 from .blocks import BasicBlock, BlockOptions, Bottleneck
+from .pretrained_init import starting_point
 from .shortcuts import projection
 from .stages import block_dilations, stage_dcn
 from .stems import stem_conv
@@ -159,6 +160,7 @@ class ResNet(Backbone):
         channels = (
             base_channels if stem_channels is None else positive_integer('stem_channels', stem_channels)
         )
+        groups_divide('norm_cfg', net.norm_cfg, {'conv1': channels, 'layer1': self.planes(0, 0)})
         total_stride = self.add_stem(in_channels, channels, net, deep_stem, stem_ceil_mode)
         number, last = 0, max(sum(depths[:num_stages]) - 1, 1)
         for stage in range(self.depth_to_build):

@@ -96,7 +96,10 @@ def test_all_the_others_are_corrupt_too(tmp_path):
     dataset = Pictures()
     dataset.bad = range(11)
     guard(dataset, SkippedFiles(tmp_path / 'x.txt', 11))
-    with pytest.raises(CorruptDataError, match='in the place of sample 0, 100 others are corrupt too'):
+    with pytest.raises(
+        CorruptDataError,
+        match=r'^nowhere/0\.png .* number 0 is not an image; in its place, 100 others are corrupt too',
+    ):
         dataset[0]
 
 

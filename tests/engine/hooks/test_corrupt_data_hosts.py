@@ -194,7 +194,6 @@ def test_the_tool_names_and_skips(demo, tmp_path, monkeypatch, capsys):
     reported = []
     monkeypatch.setattr(annotation_files, 'print_log', lambda text, *options: reported.append(text))
     call_tool(monkeypatch, 'train.py', *tolerant)
-    assert len(reported) == 1
     assert f'left out (1 of up to 1) of data/demo/train.json: {broken}' in reported[0]
     said = capsys.readouterr()
     assert (

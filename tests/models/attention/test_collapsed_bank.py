@@ -10,8 +10,9 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 from torch.utils.flop_counter import FlopCounterMode
 
+from helpers.processes import bank_of_half_a_batch
 from inimg_mm.models.attention import GroupingFilter, InnerImaging, cmpe_se, inner_imaging
-from inimg_mm.models.attention.collapsed_bank import collapses, condense
+from inimg_mm.models.attention.collapsed_bank import condense
 
 TOLERANCE = 1e-10
 KERNELS = {
@@ -293,29 +294,13 @@ def test_one_value_a_channel_is_torchs_error():
         gate(torch.randn(1, 1, 4, 4))
 
 
-def half_of_a_batch(rank, folder):
-    """What one of two processes computes, whose batches differ in size."""
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        'gloo', init_method=f'file://{folder}/meeting', rank=rank, world_size=2
-    )
-    banks, image = torch.load(f'{folder}/inputs.pt', weights_only=False)
-    own = image[: 2 if rank == 0 else None][-3:].clone().requires_grad_()
-    assert collapses(banks, own)  # small, but all processes do the same
-    out = condense(banks, own)
-    out.sin().sum().backward()
-    grads = [parameter.grad for parameter in banks.parameters()]
-    torch.save([out.detach(), own.grad, *banks.buffers(), *grads], f'{folder}/{rank}.pt')
-    torch.distributed.destroy_process_group()
-
-
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason='gloo is needed')
 def test_shared_statistics_are_those_of_all_processes(tmp_path):
     shared = banks_of(KERNELS['D+A+F'], norm_type='SyncBN')
     image = torch.randn(5, 1, 6, 4, dtype=torch.float64)
     image[:2] = 3 * image[:2] + 5  # the processes' means lie apart
     torch.save((shared, image), tmp_path / 'inputs.pt')
-    torch.multiprocessing.spawn(half_of_a_batch, (str(tmp_path),), nprocs=2)
+    torch.multiprocessing.spawn(bank_of_half_a_batch, (str(tmp_path),), nprocs=2)
     first, second = (torch.load(tmp_path / f'{rank}.pt') for rank in (0, 1))
 
     banks = nn.SyncBatchNorm.convert_sync_batchnorm(shared)  # alone, torch's takes the batch as it is

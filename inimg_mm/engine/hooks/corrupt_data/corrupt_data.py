@@ -1,19 +1,24 @@
 """Corrupt data: named, and up to a number left out of a training."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.runner import BaseLoop
 
-from inimg_mm.data_files.annotation_files import check_file, needed_by
+from inimg_mm.data_files.annotation_files import COCO, Reading, check_found, look_through, read_annotations
+from inimg_mm.data_files.checks import check_one_skeleton
+from inimg_mm.data_files.corrections import correct, found_in
 from inimg_mm.engine.hooks.wrapped_datasets import with_wrapped
 from inimg_mm.errors import UsageError
 from inimg_mm.registry import HOOKS
 
 from .guarded_loading import guard
+from .loaded_sizes import Sizes
 from .skipped_files import SkippedFiles
 
 LIST = 'skipped_data.txt'
@@ -27,7 +32,8 @@ class CorruptDataHook(Hook):
     A host stops at a corrupt image with an error of its decoder, often in a worker process and without
     the file's name; with older releases of OpenCV it trains on a JPEG that is cut off, the rest grey. With
     this hook one sentence names the file, the image's id, and the step that failed. A label, or a pixel of a
-    class map, that is none of the data set's classes is corrupt as well.
+    class map, that is none of the data set's classes is corrupt as well; so are an image of another size than
+    its annotations say, and a class map of another size than its image or with several channels.
 
     In training, up to ``skip_corrupt`` different files are left out: each is replaced by another sample,
     chosen by its index, and warned about once. They are listed in ``skipped_data.txt`` in the work
@@ -40,7 +46,8 @@ class CorruptDataHook(Hook):
     Args:
         skip_corrupt: How many files may be left out.
         annotations: Look through JSON annotation files for broken entries before training; the first is
-            an error that names the annotation.
+            an error that names the annotation. What COCO's metrics have read is corrected, where one reading
+            is right: a missing ``iscrowd`` is 0, an ``id`` of 0 is numbered anew.
 
     Raises:
         UsageError: If that is no number of files.
@@ -69,7 +76,9 @@ class CorruptDataHook(Hook):
             data = loop.dataloader.dataset
             if self.annotations and is_main_process():
                 _check_annotations(data)
-            guarded = guard(data, self._skipped if name == '_train_loop' else None)
+            if self.annotations:
+                _correct_metrics(loop)
+            guarded = guard(data, self._skipped if name == '_train_loop' else None, _sizes)
             if name == '_train_loop' and self.skip_corrupt and not guarded:
                 raise UsageError(
                     "skip_corrupt needs a data set of mmengine's kind (BaseDataset), and "
@@ -109,12 +118,47 @@ class CorruptDataHook(Hook):
         self._warned = len(entries)
 
 
-def _check_annotations(data: Any) -> None:
+def _annotated(data: Any) -> Iterator[tuple[Any, Path, Reading]]:
+    """The data sets of a loader that read a JSON file, with how they do."""
     for dataset in with_wrapped(data):
         path = Path(str(getattr(dataset, 'ann_file', '') or ''))
         if path.suffix == '.json' and path.is_file():
             steps = getattr(getattr(dataset, 'pipeline', None), 'transforms', [])
             masks = any(getattr(step, 'with_mask', False) for step in steps)
             host = type(dataset).__module__.partition('.')[0]
-            needed = needed_by(host, training=not getattr(dataset, 'test_mode', False))
-            check_file(path, type(dataset).__name__, masks, needed)
+            yield dataset, path, Reading(host, not getattr(dataset, 'test_mode', False), masks)
+
+
+def _check_annotations(data: Any) -> None:
+    for dataset, path, reading in _annotated(data):
+        if type(dataset).__name__ != COCO:
+            read_annotations(path)
+            continue
+        classes = (getattr(dataset, 'metainfo', None) or {}).get('classes') or ()
+        check_found(found := look_through(path, reading), reading, classes)
+        if reading.host == 'mmpose':
+            check_one_skeleton(found, classes)
+
+
+def _correct_metrics(loop: Any) -> None:
+    """Correct what metrics of COCO's kind have read: the file stays as it is."""
+    for metric in getattr(getattr(loop, 'evaluator', None), 'metrics', ()):
+        api: Any = getattr(metric, '_coco_api', None) or getattr(metric, 'coco', None)
+        content = getattr(api, 'dataset', None)
+        if isinstance(content, dict) and (found := found_in(content, training=False)):
+            for row, count in found:
+                print_log(
+                    f'{type(metric).__name__}: {count} annotations {row.what}: {row.read_as}', 'current'
+                )
+            correct(content)
+            api.createIndex()
+
+
+def _sizes(dataset: Any) -> Sizes | None:
+    """Width and height of the images of mmpose's data sets, whose samples do not have them."""
+    for _, path, reading in _annotated(dataset):
+        if reading.host == 'mmpose' and type(dataset).__name__ == COCO:
+            images = look_through(path, reading).images
+            return {key: dict(width=width, height=height) for key, (_, width, height) in images.items()}
+        break
+    return None

@@ -2,7 +2,7 @@
 
 import re
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from inimg_mm.data_files.image_files import why_broken
 from inimg_mm.engine.hooks.wrapped_datasets import with_wrapped
 from inimg_mm.errors import UsageError
 
+from .loaded_sizes import BrokenFile, Sizes, compare_sizes
 from .skipped_files import SkippedFiles
 
 ATTEMPTS = 100
@@ -46,7 +47,7 @@ class GuardedLoading:
         self._classes = len((getattr(dataset, 'metainfo', None) or {}).get('classes') or ())
 
     def __call__(self, index: Any) -> Any:
-        wanted = index
+        wanted, told = index, ''
         for attempt in range(ATTEMPTS):
             try:
                 return self._prepare(index)
@@ -54,6 +55,7 @@ class GuardedLoading:
                 raise
             except Exception as error:
                 name, reason = self._describe(index, error)
+                told = told or f'{name} {reason}'
                 if self.tolerated is None or not isinstance(wanted, int | np.integer):
                     raise CorruptDataError(f'{name} {reason}') from error
                 if not self.tolerated.admit(name, reason):
@@ -63,19 +65,19 @@ class GuardedLoading:
                         + (f', and as many were left out before (see {path})' if limit else '')
                     ) from error
                 index = int(np.random.default_rng([int(wanted), attempt]).integers(len(self.dataset)))
-        raise CorruptDataError(f'in the place of sample {wanted}, {ATTEMPTS} others are corrupt too')
+        raise CorruptDataError(f'{told}; in its place, {ATTEMPTS} others are corrupt too')
 
     def _prepare(self, index: Any) -> Any:
         if isinstance(index, int | np.integer) and int(index) not in self._looked_at:
             for path in _files(self.dataset.get_data_info(index)).values():
                 if reason := why_broken_if_local(path):
-                    raise _BrokenFile(path, reason)
+                    raise BrokenFile(path, reason)
             self._looked_at.add(int(index))
         sample = type(self.dataset).prepare_data(self.dataset, index)
         for key, label in _labels(self.dataset, sample) if self._classes else ():
             if not 0 <= label < self._classes:
                 path = _files(self.dataset.get_data_info(index)).get(key, f'sample {index}')
-                raise _BrokenFile(path, f'it has the label {label}, and there are {self._classes} classes')
+                raise BrokenFile(path, f'it has the label {label}, and there are {self._classes} classes')
         return sample
 
     def _describe(self, index: Any, error: Exception) -> tuple[str, str]:
@@ -87,7 +89,7 @@ class GuardedLoading:
         files = _files(info)
         source = getattr(self.dataset, 'ann_file', None) or type(self.dataset).__name__
         where = f'(image id {info["img_id"]} of {source})' if 'img_id' in info else f'(of {source})'
-        if isinstance(error, _BrokenFile):
+        if isinstance(error, BrokenFile):
             return error.path, f'{where} is corrupt: {error.reason}'
         step = _failing_step(error)
         name = files.get('seg_map_path') if 'Annotation' in step else None
@@ -96,14 +98,17 @@ class GuardedLoading:
         return name, f'{where} cannot be loaded: {step} fails with {type(error).__name__}: {message}'
 
 
-class _BrokenFile(Exception):
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(path, reason)
-        self.path, self.reason = path, reason
-
-
-def guard(dataset: Any, tolerated: SkippedFiles | None = None) -> int:
+def guard(
+    dataset: Any,
+    tolerated: SkippedFiles | None = None,
+    sizes: Callable[[Any], Sizes | None] = lambda one: None,
+) -> int:
     """Guard a dataset and those that it wraps.
+
+    Args:
+        dataset: The outermost.
+        tolerated: See :class:`GuardedLoading`.
+        sizes: What :func:`.compare_sizes` is given for each.
 
     Returns:
         How many have a loading to guard: those of mmengine's kind.
@@ -112,6 +117,7 @@ def guard(dataset: Any, tolerated: SkippedFiles | None = None) -> int:
     for one in with_wrapped(dataset):
         if hasattr(type(one), 'prepare_data'):
             one.prepare_data = GuardedLoading(one, tolerated)
+            compare_sizes(one, sizes(one))
             guarded += 1
     return guarded
 

@@ -12,7 +12,7 @@ from mmengine.hooks import CheckpointHook
 
 from inimg_mm.checkpoints.resumable import IN_FOLDERS, POINTER, newest_checkpoint
 from inimg_mm.errors import UsageError
-from inimg_mm.files import check_folder, write_text
+from inimg_mm.output_files import check_folder, write_text
 from inimg_mm.registry import HOOKS
 
 from .disk_space import check_room

@@ -1,0 +1,198 @@
+"""Whether a model's heads and its data know the same number of classes and of joints."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mmengine.config import Config
+from mmengine.fileio import list_from_file
+from mmengine.registry import DATASETS, MODELS
+
+from inimg_mm.config_tree import Node, datasets_of, defaults_of, nodes, type_name, walk
+
+from .findings import FAULT, NOTE, OK, Finding
+
+OTHER_CLASSES = ('rpn_head', 'semantic_head', 'text_encoder', 'teacher_ckpt', 'traj_head')
+"""Parts of the hosts' models that tell apart something else than the data's classes, or its joints."""
+OTHER_MEANING = ('GroundingDINOHead', 'ATSSVLFusionHead', 'STDCHead', 'LinearReIDHead')
+"""Heads whose ``num_classes`` counts words, edges or persons."""
+JOINTS = ('out_channels', 'num_keypoints', 'num_joints')
+"""How mmpose's heads call the number of their joints."""
+
+
+class Count(NamedTuple):
+    """How many classes or joints something has.
+
+    Attributes:
+        place: The line of a head, or the loader of a data set.
+        number: How many.
+        names: Of the classes, where they are known.
+    """
+
+    place: str
+    number: int
+    names: Sequence[str] = ()
+
+
+def check_agreement(cfg: Config, loaders: Sequence[str] = ('train_dataloader',)) -> list[Finding]:
+    """Compare every head of a config with what its data sets have.
+
+    With too few classes a detector takes what the last ones show for background, and other models fail in
+    the middle of an epoch; what is too much is never predicted. Joints must be as many.
+
+    Args:
+        cfg: Config of any host; nothing is built.
+        loaders: Those whose data sets count, behind any wrappers.
+
+    Returns:
+        A finding for each line of the model that differs, or one that says what agrees; none where a data
+        set does not say what it has, or nothing reads it.
+    """
+    joints = cfg.default_scope == 'mmpose'
+    what = 'joints' if joints else 'classes'
+    heads = list(_joints_of_heads(cfg)) if joints else list(_classes_of_heads(cfg))
+    differing: dict[tuple[str, int], Finding] = {}
+    counts = [
+        data for name in loaders for data in (_joints_of_data if joints else _classes_of_data)(cfg, name)
+    ]
+    for data in counts:
+        for head in heads:
+            wanted = _wanted(head, data, cfg)
+            if head.number != wanted:
+                differing.setdefault((head.place, wanted), _difference(what, head, data, wanted))
+    if differing or not heads or not counts:
+        return list(differing.values())
+    return [Finding(what, OK, f'{counts[0].number}, in the model as in the {counts[0].place}')]
+
+
+def _difference(what: str, head: Count, data: Count, wanted: int) -> Finding:
+    fewer = head.number < wanted
+    shown = f' ({", ".join(map(str, data.names[:6]))}{", …" if len(data.names) > 6 else ""})'
+    has = f'the {data.place} has {data.number} {what}{shown if data.names else ""}'
+    fitting = '' if wanted == data.number else f', for which it would be {wanted}'
+    if what == 'joints':
+        state, result = FAULT, 'their targets do not fit'
+    elif fewer:
+        state, result = FAULT, 'the others are lost, or end the training'
+    else:
+        state, result = NOTE, 'what is too much is never shown, nor predicted'
+    text = f'{head.place} is {head.number}, and {has}{fitting}: {result}'
+    return Finding(what, state, text, (f'{head.place}={wanted}',))
+
+
+# --- what the heads have
+
+
+def _classes_of_heads(cfg: Config) -> Iterator[Count]:
+    """The ``num_classes`` of a model's parts, those that a head has by default included."""
+    for path, node in walk({'model': cfg.model, 'data_preprocessor': cfg.get('data_preprocessor')}, ''):
+        steps = path.lstrip('.').split('.')
+        if set(steps) & set(OTHER_CLASSES) or type_name(node) in OTHER_MEANING:
+            continue
+        if steps[0] == 'data_preprocessor' and len(steps) > 1:
+            continue
+        place, things = '.'.join(steps), node.get('num_things_classes')
+        if isinstance(things, int):
+            yield Count(f'{place}.num_things_classes', things)
+            continue
+        number = node.get('num_classes')
+        if number is None and 'num_classes' not in node and any('head' in step for step in steps[-2:]):
+            number = _default(cfg, node, 'num_classes')
+        if isinstance(number, int) and number > 0 and not node.get('class_agnostic'):
+            yield Count(f'{place}.num_classes', number)
+
+
+def _default(cfg: Config, node: Node, argument: str) -> Any:
+    """What a part takes for an argument that its config does not give."""
+    kind = node.get('type')
+    if isinstance(kind, str):
+        with MODELS.switch_scope_and_registry(cfg.default_scope) as registry:
+            kind = registry.get(kind)
+    return defaults_of(kind).get(argument)
+
+
+def _joints_of_heads(cfg: Config) -> Iterator[Count]:
+    """What mmpose's heads say of their joints; a head inside another counts, its codec does not."""
+    for path, node in walk(cfg.model.get('head') or {}, 'model.head'):
+        last = path.split('.')[-1]
+        if last not in ('head', 'pose_cfg', 'keypoint_head_cfg') and not last.isdigit():
+            continue
+        for name in JOINTS:
+            if isinstance(node.get(name), int):
+                yield Count(f'{path}.{name}', node[name])
+                break
+
+
+def _wanted(head: Count, data: Count, cfg: Config) -> int:
+    """What a line of a head would be for a data set: the number itself, but for mmpose's special codecs."""
+    if head.place.endswith('keypoint_head_cfg.out_channels'):  # one hand of two, in depth
+        settings = cfg.model.head.keypoint_head_cfg
+        return data.number // 2 * settings.get('depth_size', 64)
+    if cfg.default_scope != 'mmpose':
+        return data.number
+    for codec in nodes([cfg.model.get('head'), cfg.get('codec')]):
+        if codec.get('heatmap_type') == 'combined' and head.place.endswith('out_channels'):
+            return 3 * data.number  # a heat map and two offsets each
+        if codec.get('remove_root') and head.place.endswith('num_joints'):
+            return data.number - 1
+    return data.number
+
+
+# --- what the data sets have
+
+
+def _classes_of_data(cfg: Config, loader: str) -> Iterator[Count]:
+    with DATASETS.switch_scope_and_registry(cfg.default_scope) as registry:
+        for dataset in datasets_of((cfg.get(loader) or {}).get('dataset')):
+            kind = dataset.get('type')
+            kind = registry.get(kind) if isinstance(kind, str) else kind
+            given = dict(dataset.get('metainfo') or {})
+            if dataset.get('classes') is not None:
+                given['classes'] = dataset['classes']
+            meta = {**_lower(getattr(kind, 'METAINFO', None) or {}), **_lower(given)}
+            names = _names(meta.get('thing_classes') if _boxes_of_things(cfg, meta) else meta.get('classes'))
+            names = names or _class_folders(dataset)
+            if names:
+                yield Count(loader, len(names), names)
+
+
+def _lower(meta: Mapping[str, Any]) -> dict[str, Any]:
+    return {str(key).lower(): value for key, value in meta.items()}
+
+
+def _boxes_of_things(cfg: Config, meta: Mapping[str, Any]) -> bool:
+    """Whether a panoptic data set's things are what the heads tell apart; its stuff has a head of its own."""
+    return bool(meta.get('thing_classes')) and cfg.default_scope == 'mmdet'
+
+
+def _names(given: Any) -> Sequence[str]:
+    """The names of classes: a list of them, or a file with one a line."""
+    if isinstance(given, str):
+        return list_from_file(given) if os.path.isfile(given) else ()
+    return list(given) if isinstance(given, list | tuple) else ()
+
+
+def _class_folders(dataset: Node) -> Sequence[str]:
+    """The folders that mmpretrain's ``CustomDataset`` takes for classes."""
+    prefix = dataset.get('data_prefix') or ''
+    if type_name(dataset) != 'CustomDataset' or dataset.get('ann_file') or not isinstance(prefix, str):
+        return ()
+    folder = Path(dataset.get('data_root') or '', prefix)
+    if not (dataset.get('data_root') or prefix) or not folder.is_dir():
+        return ()
+    return sorted(part.name for part in folder.iterdir() if part.is_dir() and part.name[0] != '.')
+
+
+def _joints_of_data(cfg: Config, loader: str) -> Iterator[Count]:
+    from mmpose.datasets.datasets.utils import parse_pose_metainfo
+
+    outer = (cfg.get(loader) or {}).get('dataset') or {}
+    with DATASETS.switch_scope_and_registry(cfg.default_scope) as registry:
+        for dataset in [outer] if outer.get('metainfo') else datasets_of(outer):
+            kind = dataset.get('type')
+            kind = registry.get(kind) if isinstance(kind, str) else kind
+            meta = dict(dataset.get('metainfo') or getattr(kind, 'METAINFO', None) or {})
+            if not meta.get('from_file') and 'keypoint_info' not in meta:
+                continue
+            yield Count(loader, len(parse_pose_metainfo(meta)['keypoint_id2name']))
