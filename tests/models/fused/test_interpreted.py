@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 TESTS = Path(__file__).parents[3] / 'tests'
 
 
+@pytest.mark.slow
 def test_under_triton_s_interpreter():
     folder = Path(__file__).parent / 'interpreted'
     environment = {**os.environ, 'TRITON_INTERPRET': '1', 'OMP_NUM_THREADS': '1'}
