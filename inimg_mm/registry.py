@@ -18,9 +18,12 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS as ROOT_DATASETS
 from mmengine.registry import FUNCTIONS as ROOT_FUNCTIONS
 from mmengine.registry import HOOKS as ROOT_HOOKS
+from mmengine.registry import LOOPS as ROOT_LOOPS
+from mmengine.registry import METRICS as ROOT_METRICS
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as ROOT_OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.registry import STRATEGIES as ROOT_STRATEGIES
+from mmengine.registry import TRANSFORMS as ROOT_TRANSFORMS
 from mmengine.registry import WEIGHT_INITIALIZERS as ROOT_WEIGHT_INITIALIZERS
 from mmengine.registry import DefaultScope, Registry
 
@@ -31,9 +34,12 @@ __all__ = [
     'DATASETS',
     'FUNCTIONS',
     'HOOKS',
+    'LOOPS',
+    'METRICS',
     'MODELS',
     'OPTIM_WRAPPER_CONSTRUCTORS',
     'STRATEGIES',
+    'TRANSFORMS',
     'WEIGHT_INITIALIZERS',
     'build_model',
     'unknown_types_named',
@@ -61,6 +67,14 @@ FUNCTIONS = Registry(
 HOOKS = Registry('hook', parent=ROOT_HOOKS, scope='inimg_mm', locations=['inimg_mm.engine.hooks'])
 STRATEGIES = Registry(
     'strategy', parent=ROOT_STRATEGIES, scope='inimg_mm', locations=['inimg_mm.engine.sharding']
+)
+
+TRANSFORMS = Registry(
+    'transform', parent=ROOT_TRANSFORMS, scope='inimg_mm', locations=['inimg_mm.inference.multi_crop']
+)
+LOOPS = Registry('loop', parent=ROOT_LOOPS, scope='inimg_mm', locations=['inimg_mm.inference.multi_crop'])
+METRICS = Registry(
+    'metric', parent=ROOT_METRICS, scope='inimg_mm', locations=['inimg_mm.inference.exclusion']
 )
 
 

@@ -337,7 +337,21 @@ def test_a_mistake_is_found_behind_another_error(capsys):
     assert capsys.readouterr().err == 'error: the mistake\n'
 
 
-@pytest.mark.parametrize('name', ['train.py', 'test.py', 'infer.py', 'contact_sheet.py', 'demo_report.py'])
+@pytest.mark.parametrize(
+    'name',
+    [
+        'ablate.py',
+        'compare_runs.py',
+        'contact_sheet.py',
+        'demo_report.py',
+        'infer.py',
+        'plot_activations.py',
+        'plot_gates.py',
+        'test.py',
+        'test_ensemble.py',
+        'train.py',
+    ],
+)
 def test_help(monkeypatch, capsys, name):
     with pytest.raises(SystemExit) as stop:
         call_tool(monkeypatch, name, '--help')

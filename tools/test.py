@@ -12,6 +12,8 @@ startup.begin()
 from mmengine.dist import is_main_process
 
 from inimg_mm.errors import UsageError
+from inimg_mm.inference.exclusion import exclude_images
+from inimg_mm.inference.multi_crop import CROPS, use_crops
 from inimg_mm.launch import evaluate
 from inimg_mm.launch.cli import add_launcher, config_parser, mistakes_in_one_line, read_config
 from inimg_mm.output_files import check_output, json_text, write_text
@@ -33,6 +35,16 @@ def main() -> None:
         help='write what the model predicts to this file: boxes, masks and keypoints as COCO results, with '
         'the images in FILE.images.json; classes with all scores; class maps as PNG files in FILE_maps/',
     )
+    parser.add_argument(
+        '--tta',
+        choices=CROPS,
+        help="of mmpretrain: average the probabilities over crops of each image, in the papers' protocols",
+    )
+    parser.add_argument(
+        '--exclude-list',
+        metavar='FILE',
+        help='of mmpretrain: give the metrics also without the images whose numbers, from 1, this list has',
+    )
     add_launcher(parser)
     args = parser.parse_args()
     with mistakes_in_one_line():
@@ -41,6 +53,10 @@ def main() -> None:
             if args.predictions is not None and args.out == args.predictions.absolute():
                 raise UsageError('--out and --predictions name the same file')
         cfg = read_config(args)
+        if args.tta is not None:
+            use_crops(cfg, args.tta)
+        if args.exclude_list is not None:
+            exclude_images(cfg, args.exclude_list)
         metrics = evaluate(cfg, args.checkpoint, args.show_dir, args.launcher, args.trust, args.predictions)
         if args.out is not None and is_main_process():
             write_text(args.out, [json_text(metrics, indent=2) + '\n'])

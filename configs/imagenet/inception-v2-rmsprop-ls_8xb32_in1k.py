@@ -2,3 +2,4 @@
 # The stem begins with one 7x7 convolution, which three 3x3s factorise later.
 _base_ = 'inception-v2-rmsprop-ls-3x3_8xb32_in1k.py'
 model = dict(backbone=dict(stem='7x7'))
+paper_top1 = 77.2

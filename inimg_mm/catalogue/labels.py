@@ -41,9 +41,25 @@ METHODS = {
         f'https://arxiv.org/abs/{zoo.INNER_IMAGING}',
     ),
     'SCNet': Method('Improving Convolutional Networks with Self-Calibrated Convolutions', SCNET_PAGE),
+    'PreAct-ResNet': Method(
+        'Identity Mappings in Deep Residual Networks', f'https://arxiv.org/abs/{zoo.PREACT}'
+    ),
+    'WRN': Method('Wide Residual Networks', f'https://arxiv.org/abs/{zoo.WIDE}'),
+    'PyramidNet': Method('Deep Pyramidal Residual Networks', f'https://arxiv.org/abs/{zoo.PYRAMID}'),
+    'Inception': Method(
+        'Rethinking the Inception Architecture for Computer Vision', f'https://arxiv.org/abs/{zoo.INCEPTION}'
+    ),
 }
-"""The methods by the name that is put before the net's, and SCNet, with a gate or without."""
+"""The methods by the name that is put before the net's, SCNet, with a gate or without, and the plain nets."""
 
+NETS = {
+    'SCNet': 'SCNet',
+    'PreActResNet': 'PreAct-ResNet',
+    'WideResNet': 'WRN',
+    'PyramidNet': 'PyramidNet',
+    'InceptionV3': 'Inception',
+}
+"""The families that are no ResNet; a net without gates is in the collection of this name."""
 GATE_NAMES = {'SE': 'SE', 'CMPESE': 'CMPE-SE', 'InnerImaging': 'InI'}
 VIEWS = {
     'double_fc': 'double FC',
@@ -77,10 +93,7 @@ def model_label(cfg: Config) -> str:
 
 def backbone_label(settings: dict[str, Any]) -> str:
     """What a backbone is called: gate, net, depth and what is not usual about it."""
-    gate, net = _gate(settings), 'SCNet' if _is_scnet(settings) else 'ResNet'
-    if settings.get('groups', 1) > 1 or type_name(settings) == 'SEResNeXt':
-        net = net.replace('Net', 'NeXt')
-    name = f'{net}-{settings["depth"]}'
+    gate, name = _gate(settings), _net(settings)
     if settings.get('deep_stem') and settings.get('avg_down'):
         name += ' v1d'
     if (strides := list(settings.get('strides', ()))) and 1 in strides[1:]:
@@ -94,7 +107,8 @@ def backbone_label(settings: dict[str, Any]) -> str:
 def method(settings: dict[str, Any]) -> str:
     """The collection of a backbone, a key of :data:`METHODS`."""
     gate = _gate(settings)
-    return 'SCNet' if _is_scnet(settings) else GATE_NAMES[gate['type']] if gate else 'ResNet'
+    net = NETS.get(type_name(settings), 'ResNet')
+    return net if net == 'SCNet' or not gate else GATE_NAMES[gate['type']]
 
 
 def zoo_name(settings: dict[str, Any]) -> str | None:
@@ -109,19 +123,33 @@ def _zoo_fingerprints() -> dict[str, tuple[str, ...]]:
 
 
 def _fingerprint(settings: dict[str, Any]) -> tuple[str, ...]:
-    """The names, kinds and options of all modules without children."""
+    """The names, kinds and options of all modules."""
     with torch.device('meta'):
         net: nn.Module = MODELS.build(settings)
-    return tuple(f'{name}: {module}' for name, module in net.named_modules() if not any(module.children()))
+    return tuple(
+        f'{name}: {type(module).__name__}({module.extra_repr()})'
+        for name, module in net.named_modules()
+        if name and (module.extra_repr() or not any(module.children()))
+    )
 
 
 def _gate(settings: dict[str, Any]) -> dict[str, Any] | None:
     family = MODELS.get(settings['type']) if isinstance(settings['type'], str) else settings['type']
-    return family.attention_spec(settings.get('attention'))
+    own, asked = getattr(family, 'default_attention', None), settings.get('attention')
+    return asked if own is None or 'type' in (asked or {}) else {**own, **(asked or {})}
 
 
-def _is_scnet(settings: dict[str, Any]) -> bool:
-    return type_name(settings) == 'SCNet'
+def _net(settings: dict[str, Any]) -> str:
+    """Net and depth."""
+    net = NETS.get(type_name(settings), 'ResNet')
+    if net == 'Inception':
+        return 'Inception-v3'
+    if settings.get('groups', 1) > 1 or type_name(settings) == 'SEResNeXt':
+        net = net.replace('Net', 'NeXt')
+    name = f'{net}-{settings["depth"]}'
+    if net == 'WRN':
+        name += f'-{settings["widen_factor"]}'
+    return f'{name} α{settings["alpha"]}' if net == 'PyramidNet' else name
 
 
 def _notes(settings: dict[str, Any], gate: dict[str, Any] | None) -> Iterator[str]:
@@ -131,6 +159,13 @@ def _notes(settings: dict[str, Any], gate: dict[str, Any] | None) -> Iterator[st
         yield '+'.join(_ablation(gate))
     if gate and gate.get('stages') is not None and not all(gate['stages']):
         yield 'stages ' + ', '.join(str(index) for index, flag in enumerate(gate['stages'], 1) if flag)
+    usual = dict(reduction=16, position='standard', squeeze='avg', excitation='sigmoid')
+    yield from (f'{key} {gate[key]}' for key in usual if gate and gate.get(key, usual[key]) != usual[key])
+    usual = dict(stem='3x3', padding='valid') if type_name(settings) == 'InceptionV3' else {}
+    yield from (f'{key} {settings[key]}' for key in usual if settings.get(key, usual[key]) != usual[key])
+    conv = settings.get('conv_cfg')
+    if conv and type_name(conv) == 'SeparableConv':
+        yield 'separable'
     width = {32: 'half width', 16: 'quarter width'}
     if (channels := settings.get('base_channels', 64)) != 64:
         yield width.get(channels, f'{channels} channels')

@@ -8,7 +8,7 @@ import yaml
 from mmengine.config import Config
 
 from inimg_mm import host_facts, zoo
-from inimg_mm.config_tree import type_name
+from inimg_mm.config_tree import nodes, type_name
 from inimg_mm.errors import UsageError
 from inimg_mm.hosts import HOSTS
 from inimg_mm.launch.configs import load_config
@@ -68,15 +68,19 @@ def model_index(tasks: Iterable[str]) -> str:
     return INDEX_HEAD + yaml.safe_dump({'Import': [f'{task}/{METAFILE}' for task in sorted(tasks)]})
 
 
-DATA = {
+DATA: dict[str, str | None] = {
     'imagenet': 'ImageNet-1k',
     'coco_detection': 'COCO',
     'coco_instance': 'COCO',
     'coco_keypoint': 'COCO',
     'voc_semantic': 'Pascal VOC 2012 + Aug',
     'demo': 'demo digits',
+    'cifar': None,
+    'svhn': 'SVHN',
 }
-"""The data of each folder of configs."""
+"""The data of each folder of configs; None where they say so themselves."""
+CIFAR = {'CIFAR10': 'CIFAR-10', 'CIFAR100': 'CIFAR-100'}
+"""Data by the kind of a config's data set."""
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -92,6 +96,7 @@ def describe(path: Path) -> dict[str, Any]:
     if task not in DATA:
         raise UsageError(f'{path} is in no folder whose data is known: {", ".join(DATA)} ({__name__}.DATA)')
     cfg = load_config(path)
+    data = DATA[task] or CIFAR[type_name(cfg.train_dataloader.dataset)]
     size = measure_config(cfg)
     width, height = HOSTS[cfg.default_scope].input_size(cfg)
     backbone = backbone_label(cfg.model.backbone)
@@ -101,15 +106,15 @@ def describe(path: Path) -> dict[str, Any]:
     entry['Metadata'] = {
         'Host': cfg.default_scope,
         'Architecture': [model_label(cfg), backbone],
-        'Training Data': DATA[task],
+        'Training Data': data,
         **_schedule(cfg),
         'Input Size': f'{width}x{height}',
         'Parameters': size.params,
         'FLOPs': size.macs,
     }
-    if figures := _figures(cfg, task):
+    if figures := _figures(cfg, task, data):
         entry['Results'] = [
-            {'Task': host_facts.HOSTS[cfg.default_scope].task, 'Dataset': DATA[task], 'Metrics': figures}
+            {'Task': host_facts.HOSTS[cfg.default_scope].task, 'Dataset': data, 'Metrics': figures}
         ]
     name = zoo_name(cfg.model.backbone) if task == 'imagenet' else None
     if name and zoo.MODELS[name].weights:
@@ -124,15 +129,24 @@ def _schedule(cfg: Config) -> dict[str, int]:
     return {**length, 'Batch Size': batch}
 
 
-def _figures(cfg: Config, task: str) -> dict[str, float]:
-    """The papers' figures of the experiment that a config is, and of no other."""
+def _figures(cfg: Config, task: str, data: str) -> dict[str, float]:
+    """The papers' figures of the experiment that a config is, and of no other.
+
+    They are the zoo's, or the config's own ``paper_top1``, in %, where its recipe makes the figure.
+    """
+    if 'paper_top1' in cfg:
+        return {'Top 1 Accuracy (paper)': cfg.paper_top1}
     name = zoo_name(cfg.model.backbone)
     if name is None:
         return {}
     published, kind = zoo.MODELS[name], type_name(cfg.model)
     one_times = cfg.train_cfg.get('max_epochs') == 12
+    mixed = any(type_name(node) == 'Mixup' for node in nodes(cfg.model))
+    accuracy = published.top1
+    if task != 'imagenet':
+        accuracy = published.cifar.get(f'{data} with mixup' if mixed else data)
     figures = {
-        'Top 1 Accuracy (paper)': published.top1 if task == 'imagenet' else None,
+        f'Top 1 Accuracy ({"SENet " if published.top1_from else ""}paper)': accuracy,
         'box AP (SCNet paper)': published.box_ap
         if (task, kind) == ('coco_detection', 'FasterRCNN') and one_times
         else None,

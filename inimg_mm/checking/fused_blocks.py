@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from inimg_mm.models import fused
-from inimg_mm.models.backbones.blocks import ResidualBlock
+from inimg_mm.models.backbones.blocks import FUSED_POSITIONS, ResidualBlock
 
 
 def machine_form() -> str:
@@ -30,6 +30,8 @@ def _obstacle(block: ResidualBlock) -> str | None:
         return 'fused=False'
     if not block.rectified or type(block).before_norm is ResidualBlock.before_norm:
         return 'it does not end in a norm, a sum and a ReLU; its norms are fused with their ReLUs'
+    if block.gate_position not in FUSED_POSITIONS:
+        return f'its gate stands at {block.gate_position!r}'
     return fused.obstacle(block.last_affine, block.gate_module, block.drop_path, block.relu, block.fused)
 
 

@@ -24,12 +24,12 @@ def gated_blocks(backbone: Backbone) -> list[ResidualBlock]:
 
     Raises:
         CheckpointError: If there are none, one is in a frozen stage, where its gate could never
-            learn, the layer that ends one's residual branch has no weight to double, or nets of this
-            kind have no warm start.
+            learn or where no layer could make up for it, the layer that ends one's residual branch has no
+            weight to double, or nets of this kind have no warm start.
     """
     if reason := why_impossible(backbone):
         raise CheckpointError(f'{reason}: leave warm_start out')
-    blocks = [m for m in backbone.modules() if isinstance(m, ResidualBlock) and m.gate_module is not None]
+    blocks = [m for m in backbone.modules() if isinstance(m, ResidualBlock) and m.gate_name is not None]
     if not blocks:
         raise CheckpointError('warm_start=True is for nets with gates, and this one has none: leave it out')
     frozen = [index for index, name in enumerate(backbone.stage_names[: max(backbone.frozen_stages, 0)])
@@ -42,6 +42,17 @@ def gated_blocks(backbone: Backbone) -> list[ResidualBlock]:
             remedy=f'attention.stages={flags}'.replace(' ', ''),
         )
     for block in blocks:
+        gate = block.gate_module
+        if gate is None:
+            raise CheckpointError(
+                f'warm_start=True is exact for gates on the residual alone, and these stand in '
+                f"position={block.gate_position!r}: leave warm_start out, or take position='standard'"
+            )
+        if not gate.is_sigmoid:
+            raise CheckpointError(
+                'warm_start=True is exact for gates that end in a sigmoid alone, and these do not: '
+                "leave warm_start out, or take excitation='sigmoid'"
+            )
         if not isinstance(getattr(block.last_affine, 'weight', None), nn.Parameter):
             name = type(block.last_affine).__name__
             raise CheckpointError(f'{name} ends a residual branch and has no weight to double')

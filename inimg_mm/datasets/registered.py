@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from inimg_mm.data_files.svhn_files import DIGITS
 from inimg_mm.registry import DATASETS
 
 
@@ -27,3 +28,28 @@ def label_maps(**options: Any) -> Any:
     from .label_maps import LabelMaps
 
     return LabelMaps(**options)
+
+
+@DATASETS.register_module('SVHN')
+def svhn(**options: Any) -> Any:
+    """SVHN's cropped digits for mmpretrain; see :mod:`.svhn`.
+
+    Args:
+        **options: ``data_root``, ``split``, and those of mmpretrain's ``BaseDataset``.
+
+    Raises:
+        ImportError: If mmpretrain is not installed.
+        UsageError: If an option, or a file, is not as it must be; the message names it.
+    """
+    try:
+        import mmpretrain.datasets  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            f"inimg_mm.SVHN is a data set for mmpretrain (pip install 'inimg-mm[mm]'): {error}"
+        ) from error
+    from .svhn import SVHN
+
+    return SVHN(**options)
+
+
+svhn.METAINFO = dict(classes=DIGITS)  # read without building it

@@ -9,10 +9,14 @@ from mmengine.config import Config
 from mmengine.dataset import default_collate
 from mmengine.device import get_device
 
+from inimg_mm.config_tree import type_name
 from inimg_mm.drawing import Instance
 
 from .host import Host, Size, size_of_pipeline
 from .inferencer import Inferencer, Loaded, Sample
+
+SMALL_IMAGES = {'CIFAR10': 32, 'CIFAR100': 32, 'SVHN': 32}
+"""Height and width in pixels of the images of data sets that no transform has to scale."""
 
 
 class Classification(Inferencer):
@@ -71,8 +75,10 @@ def drawing(folder: str) -> dict[str, Any]:
 
 
 def input_size(cfg: Config) -> Size:
-    """The crop or scale of the test pipeline, which names heights first."""
-    size = size_of_pipeline(cfg)
+    """The crop or scale of the test pipeline (height first), or the size of the data set's images."""
+    data = cfg.test_dataloader.dataset
+    small = type_name(data) in SMALL_IMAGES and not any('scale' in step for step in data.pipeline)
+    size = SMALL_IMAGES[type_name(data)] if small else size_of_pipeline(cfg)
     height, width = (size, size) if isinstance(size, int) else size
     return width, height
 

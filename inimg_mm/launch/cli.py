@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, DictAction
@@ -89,6 +90,52 @@ def read_config(args: argparse.Namespace) -> Config:
     return load_config(
         args.config, args.cfg_options, args.work_dir, args.data_root, args.classes, args.data_options
     )
+
+
+def add_models(parser: argparse.ArgumentParser, name: str = 'models') -> None:
+    """Add configs with their checkpoints, and what they are read with; see :func:`read_models`."""
+    models = parser.add_argument(
+        name,
+        nargs='+',
+        metavar='CONFIG CHECKPOINT',
+        help='configs, each followed by its checkpoint (file or URL)',
+    )
+    models.required = True
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=KeyValues,
+        metavar='KEY=VALUE',
+        help='override settings of all configs',
+    )
+    parser.add_argument(
+        '--trust',
+        action='store_true',
+        help='read a checkpoint even if that runs code which its author put in it',
+    )
+
+
+def read_models(args: argparse.Namespace) -> list[tuple[Config, str]]:
+    """Load the configs that the arguments of :func:`add_models` name, each with its checkpoint's address.
+
+    Raises:
+        UsageError: If a checkpoint is missing, and see :func:`.load_config`.
+    """
+    words = args.models
+    if len(words) % 2:
+        raise UsageError(f'each config is followed by its checkpoint, and {words[-1]} stands alone')
+    pairs = zip(words[::2], words[1::2], strict=True)
+    return [(load_config(config, args.cfg_options), checkpoint) for config, checkpoint in pairs]
+
+
+def names_of(models: Sequence[tuple[Config, str]]) -> list[str]:
+    """What plots call models: the name of the config, with the checkpoint's where a config comes twice."""
+    stems = [Path(cfg.filename).stem for cfg, _ in models]
+    names = [
+        stem if stems.count(stem) == 1 else f'{stem} ({Path(checkpoint).stem})'
+        for stem, (_, checkpoint) in zip(stems, models, strict=True)
+    ]
+    return [name if names.count(name) == 1 else f'{name} #{number}' for number, name in enumerate(names, 1)]
 
 
 @contextmanager

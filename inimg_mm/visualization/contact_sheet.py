@@ -8,18 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.device import get_device
-from mmengine.registry import DATASETS, FUNCTIONS, init_default_scope
-from mmengine.runner.checkpoint import load_state_dict
 from PIL import Image, ImageDraw
 
-from inimg_mm.checkpoints.fitting import check_fit
-from inimg_mm.checkpoints.reading import open_checkpoint
-from inimg_mm.data_files.checks import check_data
 from inimg_mm.drawing import Instance, draw, font
 from inimg_mm.errors import UsageError
 from inimg_mm.hosts import HOSTS, Host
-from inimg_mm.registry import build_model
+from inimg_mm.inference.weights import load_model
+
+from .samples import TestSet
 
 GAP = 10  # pixels between pairs
 HEADER = 34  # pixels
@@ -64,17 +60,15 @@ def contact_sheet(
     host = HOSTS[scope]
     if min(num_images, height) < 1:
         raise UsageError(f'num_images and height must be at least 1, got {num_images} and {height}')
-    model = _load_model(cfg, checkpoint, trust)
-    check_data(cfg, ['test_dataloader'])
-    init_default_scope(scope)
-    dataset = DATASETS.build(cfg.test_dataloader.dataset)
-    collate = FUNCTIONS.get(cfg.test_dataloader.get('collate_fn', dict(type='pseudo_collate'))['type'])
+    model = load_model(cfg, checkpoint, trust)
+    tests = TestSet(cfg)
+    dataset = tests.dataset
     groups = _samples_by_image(dataset)
     chosen = np.linspace(0, len(groups) - 1, min(num_images, len(groups))).round().astype(int)
     pairs = []
     for group in (groups[index] for index in chosen):
         with torch.no_grad():
-            outputs = model.test_step(collate([dataset[index] for index in group]))
+            outputs = model.test_step(tests.batch(group))
         picture = Image.open(dataset.get_data_info(group[0])['img_path']).convert('RGB')
         width = round(height * min(max(picture.width / picture.height, 0.5), 2))
         links = dataset.metainfo.get('skeleton_links', ())
@@ -85,14 +79,6 @@ def contact_sheet(
     out.parent.mkdir(parents=True, exist_ok=True)
     _arrange(pairs, title).save(out)
     return out
-
-
-def _load_model(cfg: Config, checkpoint: str | Path, trust: bool) -> Any:
-    opened = open_checkpoint(checkpoint, trust)
-    check_fit(cfg, opened)
-    model = build_model(cfg)
-    load_state_dict(model, opened.state)
-    return model.to(get_device()).eval()
 
 
 def _samples_by_image(dataset: Any) -> list[list[int]]:

@@ -27,24 +27,29 @@ class Complexity(NamedTuple):
     norms: int
 
 
-def measure(name: str, image_size: int = 224, num_classes: int = 1000, **overrides: object) -> Complexity:
+def measure(
+    name: str, image_size: int | None = None, num_classes: int | None = None, **overrides: object
+) -> Complexity:
     """Count what a zoo model needs as a classifier: backbone, mean pool, one fully connected layer.
 
     Nothing is computed: shapes alone run through the net.
 
     Args:
         name: A key of :data:`inimg_mm.zoo.MODELS`.
-        image_size: Height and width of the image in pixels.
-        num_classes: Width of the classifier; 0 counts the backbone alone.
+        image_size: Height and width of the image in pixels; None: the zoo's.
+        num_classes: Width of the classifier; 0 counts the backbone alone. None: the zoo's.
         **overrides: Arguments of the backbone.
 
     Raises:
         ValueError: If the name is unknown or an argument cannot be honoured.
     """
+    model = zoo.get(name)
+    size = model.image_size if image_size is None else image_size
+    classes = model.classes if num_classes is None else num_classes
     with FakeTensorMode():
         backbone = zoo.build(name, **overrides).eval()
-        head = nn.Linear(backbone.out_channels[-1], num_classes) if num_classes else nn.Identity()
-        image = torch.empty(1, 3, image_size, image_size)
+        head = nn.Linear(backbone.out_channels[-1], classes) if classes else nn.Identity()
+        image = torch.empty(1, 3, size, size)
         return count(nn.ModuleList([backbone, head]), lambda: head(backbone(image)[-1].mean((2, 3))))
 
 

@@ -24,25 +24,31 @@ GATE_SPECS = {
 def zoo_table() -> str:
     """A row per backbone: what it is, what we compute, what was published."""
     rows = [
-        '| name | config | parameters, M | multiply-adds at 224, G | top-1 in the paper, % | paper '
-        "| COCO box / mask AP in SCNet's paper, % |",
-        '| --- | --- | ---: | ---: | ---: | --- | --- |',
+        '| name | config | parameters, M | multiply-adds, G | of an image, W x H | top-1 in the paper, % '
+        "| paper | COCO box / mask AP in SCNet's paper, % |",
+        '| --- | --- | ---: | ---: | --- | --- | --- | --- |',
     ]
     for name, model in zoo.MODELS.items():
-        size = measure(name)
+        size, side = measure(name), model.image_size
         options = ', '.join(f'{key}={value!r}' for key, value in model.config.items())
-        paper = (
-            f'[{model.paper}](https://arxiv.org/abs/{model.paper})'
-            if model.paper[0].isdigit()
-            else model.paper
-        )
-        top1 = f'{model.top1:.2f}'.rstrip('0').rstrip('.') if model.top1 else ''
         coco = f'{model.box_ap} / {model.mask_ap}' if model.box_ap else ''
         rows.append(
-            f'| {name} | `{options}` | {size.params / 1e6:.2f} | {size.macs / 1e9:.3f} | {top1} | {paper} '
-            f'| {coco} |'
+            f'| {name} | `{options}` | {size.params / 1e6:.2f} | {size.macs / 1e9:.3f} '
+            f'| {side}x{side} | {_accuracies(model)} | {_link(model.paper)} | {coco} |'
         )
     return '\n'.join(rows)
+
+
+def _link(paper: str) -> str:
+    return f'[{paper}](https://arxiv.org/abs/{paper})' if paper[0].isdigit() else paper
+
+
+def _accuracies(model: zoo.Model) -> str:
+    """The published accuracies, and whose they are where not the paper's that describes the net."""
+    found = [f'{name} {value:g}' for name, value in model.cifar.items()]
+    if model.top1 is not None:
+        found.insert(0, f'{model.top1:g}' + (f' (in {_link(model.top1_from)})' if model.top1_from else ''))
+    return ', '.join(found)
 
 
 def gate_table() -> str:

@@ -87,7 +87,8 @@ def test_nothing_found(arguments, capsys):
     assert err.startswith('error: ')
     assert len(err.splitlines()) == 1
     assert NAME in err
-    assert 'the tasks are coco_detection, coco_instance, coco_keypoint, demo, imagenet, voc_semantic' in err
+    tasks = 'cifar, coco_detection, coco_instance, coco_keypoint, demo, imagenet, svhn, voc_semantic'
+    assert f'the tasks are {tasks}' in err
 
 
 def test_help_without_a_command(capsys):
@@ -263,8 +264,8 @@ def read_index(path):
 def test_model_index():
     models = read_index(ROOT / 'configs' / 'model-index.yml')
     assert len(models) == len(catalogue.entries())
-    model = models['scnet50_8xb32_in1k']
-    assert model.config == 'configs/imagenet/scnet50_8xb32_in1k.py'
+    model = models['scnet50_4xb64_in1k']
+    assert model.config == 'configs/imagenet/scnet50_4xb64_in1k.py'
     assert model.metadata.parameters == 25_564_584
     assert model.weights.endswith('scnet50-dc6a7e87.pth')
     assert 'Self-Calibrated' in model.paper['Title']

@@ -24,7 +24,9 @@ def ids(path):
 
 
 @pytest.mark.parametrize(
-    'path', sorted(p for p in (CONFIGS / 'imagenet').glob('*.py') if 'inception' not in p.name), ids=ids
+    'path',
+    sorted(p for p in (CONFIGS / 'imagenet').glob('*.py') if not re.search('inception|ablations', p.name)),
+    ids=ids,
 )
 def test_imagenet(path):
     cfg = load_config(path)
@@ -41,6 +43,8 @@ def test_imagenet(path):
         assert cfg.param_scheduler.milestones == [30, 60, 90]
     assert cfg.model.head.num_classes == 1000
     assert cfg.model.backbone.out_indices == (3,)
+    mixup = cfg.model.get('train_cfg', {}).get('augments', {})
+    assert ('Mixup' in mixup.get('type', '')) == ('mixup' in path.name or path == TRICKS)
 
 
 @pytest.mark.slow

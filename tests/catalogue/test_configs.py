@@ -21,8 +21,8 @@ CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 PATHS = catalogue.config_files(CONFIGS)
 NAMES = {path: f'{path.parent.name}/{path.stem}' for path in PATHS}
 UPDATE = 'run: python tools/update_catalogue.py'
-SIZES = {'mmpose': (64, 96)}
-"""Width and height of the images of a step; 64 x 64 where the host has no size of its own."""
+SIZES = {'mmpose': (64, 96), 'cifar': (32, 32), 'svhn': (32, 32)}
+"""Width and height of the images of a step; 64 x 64 where neither host nor task has its own."""
 AUXILIARY = dict(InceptionHead=(299, 299))
 """The same for heads that read no smaller maps."""
 
@@ -99,7 +99,8 @@ def test_description(path):
 def test_step(path):
     """It is built by its host, its parts fit together, and it takes a step with a finite loss."""
     cfg = load(path)
-    size = AUXILIARY.get(type_name(cfg.model.get('head') or {}), SIZES.get(cfg.default_scope, (64, 64)))
+    usual = SIZES.get(path.parent.name, SIZES.get(cfg.default_scope, (64, 64)))
+    size = AUXILIARY.get(type_name(cfg.model.get('head') or {}), usual)
     findings = check_config(cfg, init=False, size=size)
     assert [finding for finding in findings if finding.fault] == []
     assert {'model', 'channels', 'weights', 'frozen', 'gradients', 'step'} == {f.check for f in findings}

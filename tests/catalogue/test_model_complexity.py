@@ -18,7 +18,7 @@ from inimg_mm.zoo.complexity import measure
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 SIZES = {
-    'imagenet/scnet50_8xb32_in1k.py': (224, 224),
+    'imagenet/scnet50_4xb64_in1k.py': (224, 224),
     'coco_detection/faster-rcnn_scnet50_fpn_1x_coco.py': (1280, 800),
     'coco_keypoint/td-hm_scnet50_8xb64-210e_coco-256x192.py': (192, 256),
     'voc_semantic/fcn_scnet50-d8_4xb4-20k_voc12aug-512x512.py': (512, 512),

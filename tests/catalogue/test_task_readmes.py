@@ -31,7 +31,7 @@ def blocks(task, language):
     return re.findall(rf'```{language}\n(.*?)```', TEXTS[task], re.DOTALL)
 
 
-@pytest.mark.parametrize('task', [*TEXTS, 'demo'])
+@pytest.mark.parametrize('task', [*TEXTS, 'demo', 'cifar', 'svhn'])
 def test_table(task):
     text = (ROOT / 'configs' / task / 'README.md').read_text()
     assert fill(text, {'configs': partial(config_table, task)}) == text, (

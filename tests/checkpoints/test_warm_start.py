@@ -132,6 +132,29 @@ def test_a_net_without_gates(tmp_path):
     assert_refused(net, save(tmp_path, net), 'nets with gates, and this one has none', warm_start=True)
 
 
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(position='pre'), r"position='pre': leave warm_start out, or take position='standard'"),
+        (dict(position='identity'), r"position='identity': leave"),
+        (dict(excitation='tanh'), r"leave warm_start out, or take excitation='sigmoid'"),
+        (dict(squeeze='max', excitation='relu'), r"take excitation='sigmoid'"),
+    ],
+    ids=str,
+)
+def test_gates_that_nothing_could_make_up_for(tmp_path, options, message):
+    net = tiny('seresnet18', attention=dict(type='SE', **options))
+    assert_refused(net, save(tmp_path, tiny('resnet18')), message, warm_start=True)
+
+
+@pytest.mark.parametrize('squeeze', ['max', 'none'])
+def test_another_squeeze(tmp_path, squeeze):
+    plain, net, _ = gated_from_plain(tmp_path, 'resnet18', dict(type='SE', squeeze=squeeze))
+    x = image(64, 64, dtype=torch.float64)
+    with torch.no_grad():
+        assert_equal_maps(net.train(), plain.train(), x)
+
+
 @pytest.mark.parametrize('frozen_stages', [1, 3])
 def test_gates_in_frozen_stages(tmp_path, frozen_stages):
     net = tiny('seresnet50', frozen_stages=frozen_stages)

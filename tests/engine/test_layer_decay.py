@@ -5,7 +5,7 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from torch import nn
 
-from helpers.nets import ALL_MODELS, tiny
+from helpers.nets import ALL_MODELS, CIFAR, tiny
 from inimg_mm.registry import build_model
 
 LR, RATE, WEIGHT_DECAY = 0.1, 0.5, 0.01
@@ -44,10 +44,17 @@ def groups(net, cfg):
 
 def layers(backbone):
     """Names of what each layer holds, from the image on; the last is what is not the backbone."""
-    stages = [(f'backbone.{name}', getattr(backbone, name)) for name in backbone.stage_names]
-    blocks = [f'{name}.{index}.' for name, stage in stages for index in range(len(stage))]
-    stem = [f'backbone.{name}.' for name, _ in backbone.named_children() if name not in backbone.stage_names]
-    return [stem, *([block] for block in blocks), ['head.', 'cls_head.', 'neck.', 'rpn_head.', 'roi_head.']]
+    parts = [f'backbone.{name}.' for name, part in backbone.named_children() if list(part.parameters())]
+    stages = tuple(f'backbone.{name}.' for name in backbone.stage_names)
+    if 'Mixed_5d' in backbone.stage_names:  # Inception-v3
+        stem = [name for name in parts if name.startswith(('backbone.Conv2d_1', 'backbone.Conv2d_2'))]
+        blocks = [[name] for name in parts if name not in stem]
+    else:
+        stem = [name for name in parts if name not in (*stages, 'backbone.norm.')]
+        sizes = [(stage, len(backbone.get_submodule(stage[9:-1]))) for stage in stages]
+        blocks = [[f'{stage}{index}.'] for stage, size in sizes for index in range(size)]
+        blocks[-1].append('backbone.norm.')  # what ends a pre-activation net belongs to its last block
+    return [stem, *blocks, ['head.', 'cls_head.', 'neck.', 'rpn_head.', 'roi_head.']]
 
 
 def assert_decays(net, by_name, head_rate=LR):
@@ -71,7 +78,7 @@ def test_rates_rise_with_depth(name):
 @pytest.mark.parametrize('name', ALL_MODELS)
 def test_mmpretrains_own_constructor_gives_the_same_rates(name):
     classifiers = pytest.importorskip('mmpretrain.models.classifiers', reason='of mmpretrain (extra mm)')
-    backbone = tiny(name, out_indices=(3,))
+    backbone = tiny(name, out_indices=(2 if name in CIFAR else 3,))
     head = dict(type='LinearClsHead', num_classes=3, in_channels=backbone.out_channels[-1])
     neck = dict(type='GlobalAveragePooling')
     net = classifiers.ImageClassifier(backbone=backbone, neck=neck, head=head)

@@ -13,15 +13,39 @@ from inimg_mm.registry import build_model
 STAGES = ('layer1', 'layer2', 'layer3', 'layer4')
 INCEPTION_STAGES = ('Conv2d_4a_3x3', 'Mixed_5d', 'Mixed_6e', 'Mixed_7c')
 """The modules that give the four maps of Inception-v3, in torchvision's net and ours."""
-DEEP = [name for name, model in zoo.MODELS.items() if model.config.get('depth', 0) > 50]
-ALL_MODELS = [pytest.param(name, marks=pytest.mark.slow if name in DEEP else ()) for name in zoo.MODELS]
-"""Every model of the zoo, to parametrise a test with."""
+CIFAR = [name for name, model in zoo.MODELS.items() if model.image_size == 32]
+INCEPTIONS = [name for name in zoo.MODELS if 'inception' in name]
+NO_RESNETS = ('InceptionV3', 'PreActResNet', 'WideResNet', 'PyramidNet')
+DEEP = [name for name, m in zoo.MODELS.items() if m.config.get('depth', 0) > 50 and name not in CIFAR]
+
+
+def models(without=()):
+    """Models of the zoo, to parametrise a test with; deep ones are of the slow tier."""
+    names = [name for name in zoo.MODELS if name not in without]
+    return [pytest.param(name, marks=pytest.mark.slow if name in DEEP else ()) for name in names]
+
+
+ALL_MODELS = models()
+RESIDUAL = models(INCEPTIONS)
+RESNETS = models([name for name, m in zoo.MODELS.items() if m.config['type'].endswith(NO_RESNETS)])
+"""Those with a ReLU after each sum and four stages behind a stem of stride 4."""
 
 
 def tiny(name, **overrides):
-    """Build a zoo model as narrow as its groups let it be."""
-    channels = max(16, 64 // zoo.get(name).config.get('base_width', 64))
-    return zoo.build(name, **{'base_channels': channels, 'stem_channels': 16, **overrides})
+    """Build a zoo model as narrow as its groups let it be, and as shallow where it is for CIFAR.
+
+    Inception-v3 has one width only; it is padded, so that small images fit.
+    """
+    config = zoo.get(name).config
+    if name in INCEPTIONS:
+        return zoo.build(name, **{'padding': 'same', **overrides})
+    narrow = dict(base_channels=max(16, 64 // config.get('base_width', 64)), stem_channels=16)
+    if name in CIFAR:
+        basic = config['depth'] < 164  # two blocks a stage
+        narrow = dict(depth=(16 if 'widen_factor' in config else 14) if basic else 20)
+        narrow |= {} if basic else dict(bottleneck=True)
+    narrow |= {key: value for key, value in dict(widen_factor=2, alpha=12).items() if key in config}
+    return zoo.build(name, **{**narrow, **overrides})
 
 
 def weightless(family, **options):

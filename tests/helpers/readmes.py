@@ -1,6 +1,7 @@
 """READMEs as the tests read them."""
 
 import argparse
+import re
 import runpy
 import sys
 
@@ -20,7 +21,8 @@ def parse(monkeypatch, words):
     def stop(parser, *arguments, **options):
         raise Parsed(original(parser, *arguments, **options))
 
-    script = next(index for index, word in enumerate(words) if word.endswith('.py'))
+    # a launcher's own script, tools/_torchrun.py, stands before the tool's
+    script = next(i for i, word in enumerate(words) if re.search(r'(^|/)[a-z]\w*\.py$', word))
     with monkeypatch.context() as patch:
         patch.setattr(argparse.ArgumentParser, 'parse_args', stop)
         patch.setattr(sys, 'argv', words[script:])

@@ -21,7 +21,7 @@ from inimg_mm import launch
 from inimg_mm.launch import distributed, preflight
 from inimg_mm.registry import build_model
 
-README = (TOOLS / 'README.md').read_text()
+README = (TOOLS / 'README.md').read_text().partition("## The papers' experiments")[0]
 COMMANDS = [
     line
     for block in re.findall(r'```bash\n(.*?)```', README, re.DOTALL)

@@ -115,7 +115,7 @@ def test_same_features(pair):
 
 @pytest.mark.parametrize('name', [name for name, model in zoo.MODELS.items() if model.params])
 def test_published_parameter_counts(name):
-    assert complexity.measure(name, image_size=32).params == zoo.get(name).params
+    assert complexity.measure(name).params == zoo.get(name).params
 
 
 @pytest.mark.parametrize('name', [name for name, model in zoo.MODELS.items() if model.gmacs])

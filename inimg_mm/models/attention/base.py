@@ -26,6 +26,8 @@ class Gate(BaseModule):
     """Name under which a block holds the gate, and so its prefix in a state dict."""
     needs_shortcut: bool = False
     """Whether :meth:`excite` reads the shortcut's means."""
+    is_sigmoid: bool = True
+    """Whether the weights are a sigmoid of what :attr:`last_layer` gives, and so 1/2 where that is zero."""
 
     def forward(self, residual: Tensor, shortcut: Tensor | None = None) -> Tensor:
         """Weigh the channels of ``residual``.
@@ -35,7 +37,7 @@ class Gate(BaseModule):
             shortcut: The projected shortcut, (N, C, H, W); read only where ``needs_shortcut``.
 
         Returns:
-            Weights in (0, 1), (N, C, 1, 1), of the residual's dtype.
+            Weights, (N, C, 1, 1), of the residual's dtype.
 
         Raises:
             ValueError: If the gate compares both streams and ``shortcut`` is None.
@@ -63,17 +65,20 @@ class Gate(BaseModule):
     @property
     @abstractmethod
     def last_layer(self) -> nn.Module:
-        """The layer whose outputs the sigmoid turns into weights."""
+        """The layer whose outputs become weights, by a sigmoid unless a gate says otherwise."""
 
     @abstractmethod
     def excite(self, *means: Tensor) -> Tensor:
         """Turn the streams' means, each (N, C, 1, 1), residual first, into weights (N, C, 1, 1)."""
 
 
-def no_shortcut_error(name: str) -> ValueError:
+def no_shortcut_error(name: str, place: str | None = None) -> ValueError:
     """The error of a gate that compares two streams where there is only one."""
+    reason = 'and here there is no shortcut'
+    if place is not None:
+        reason = f"which do not meet in {place}: leave it in position='standard'"
     return ValueError(
-        f'{name} compares the residual with the shortcut, and here there is no shortcut; gates that fit: '
+        f'{name} compares the residual with the shortcut, {reason}; gates that fit: '
         "type='SE', or type='InnerImaging' with streams=1"
     )
 

@@ -2,7 +2,7 @@
 
 import copy
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from inimg_mm.config_tree import type_name
@@ -10,10 +10,18 @@ from inimg_mm.models.checks import one_flag_each
 
 from .base import Gate, no_shortcut_error
 from .inner_imaging import InnerImaging, cmpe_se
-from .squeeze_excitation import SE
+from .squeeze_excitation import squeeze_excitation
 
-GATES: dict[str, Callable[..., Gate]] = {'SE': SE, 'CMPESE': cmpe_se, 'InnerImaging': InnerImaging}
+GATES: dict[str, Callable[..., Gate]] = {
+    'SE': squeeze_excitation,
+    'CMPESE': cmpe_se,
+    'InnerImaging': InnerImaging,
+}
 """The ``type`` of an attention spec and what builds its gate."""
+STANDARD, PRE, POST, IDENTITY, AFTER_3X3 = 'standard', 'pre', 'post', 'identity', '3x3'
+"""Where a block's gate stands: on the residual just before the sum; on the branch's input; on the block's
+output; on the shortcut, parallel to the branch; behind a bottleneck's 3x3 convolution, its norm and ReLU.
+SENet's study of integration (arXiv 1709.01507) compares them."""
 
 _FROM_THE_BLOCK = ('channels', 'planes', 'init_cfg')
 
@@ -22,17 +30,18 @@ class Attention:
     """An ``attention`` spec, checked once and built for each block.
 
     Args:
-        spec: ``dict(type='SE' | 'CMPESE' | 'InnerImaging', stages=None, **options)``, where
-            ``stages`` holds one flag per stage (None: every stage has gates); or None for a
-            net without gates.
+        spec: ``dict(type='SE' | 'CMPESE' | 'InnerImaging', stages=None, position='standard', **options)``,
+            where ``stages`` holds one flag per stage (None: every stage has gates) and ``position`` says
+            where in its block a gate stands; or None for a net without gates.
         num_stages: How many flags ``stages`` must hold.
         norm_cfg: The backbone's norm config. A gate's own norm is BN, or SyncBN where the
             backbone's is, unless the spec names one.
         has_shortcut: Whether the backbone's blocks have a shortcut to compare with.
+        positions: Where in the backbone's blocks a gate can stand.
 
     Raises:
-        ValueError: If the type or an option is unknown (the choices are named), ``stages`` has
-            another length, or an option is out of its range.
+        ValueError: If the type, an option or the position is unknown (the choices are named), ``stages``
+            has another length, or an option is out of its range.
     """
 
     def __init__(
@@ -41,6 +50,7 @@ class Attention:
         num_stages: int,
         norm_cfg: dict[str, Any] | None = None,
         has_shortcut: bool = True,
+        positions: Sequence[str] = (STANDARD,),
     ) -> None:
         if spec is not None and not isinstance(spec, Mapping):
             raise ValueError(f'attention must be a dict with a type of {list(GATES)}, got {spec!r}')
@@ -49,6 +59,12 @@ class Attention:
         stages = self.options.pop('stages', None)
         stages = (True,) * num_stages if stages is None else stages
         self.stages = one_flag_each('attention stages', stages, num_stages)
+        self.position = self.options.pop('position', STANDARD)
+        if self.position not in list(positions):
+            raise ValueError(
+                f'attention position={self.position!r} is no place for a gate in these blocks; '
+                f'choose from {list(positions)}'
+            )
         self.has_shortcut = has_shortcut
         self.factory: Callable[..., Gate] | None = None
         if spec is None:
@@ -72,15 +88,15 @@ class Attention:
 
         Args:
             stage: Index of the block's stage, from 0.
-            channels: C of the block's output.
+            channels: C of the maps that it weighs.
             planes: The block's base width.
 
         Returns:
             The gate, or None where the stage has none.
 
         Raises:
-            ValueError: If the gate cannot be had for that many channels, or needs a shortcut that is
-                not there.
+            ValueError: If the gate cannot be had for that many channels, or compares two streams that do
+                not meet where it stands.
         """
         if self.factory is None or not self.stages[stage]:
             return None
@@ -88,6 +104,8 @@ class Attention:
         gate = self.factory(channels, **options)
         if gate.needs_shortcut and not self.has_shortcut:
             raise no_shortcut_error(f'attention type {self.type!r}')
+        if gate.needs_shortcut and self.position != STANDARD:
+            raise no_shortcut_error(f'attention type {self.type!r}', f'position={self.position!r}')
         return gate
 
 

@@ -1,5 +1,8 @@
 """Squeeze-and-excitation (Hu et al., arXiv 1709.01507)."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from mmcv.cnn import ConvModule
 from torch import Tensor, nn
@@ -7,6 +10,15 @@ from torch import Tensor, nn
 from inimg_mm.models.checks import positive_integer
 
 from .base import Gate, hidden_width
+
+EXCITATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    'sigmoid': torch.sigmoid,
+    'tanh': torch.tanh,
+    'relu': torch.relu,
+}
+"""What turns the last layer's outputs into weights."""
+SQUEEZES = ('avg', 'max', 'none')
+"""How a map becomes a value: its mean, its greatest value, or not at all."""
 
 
 class SE(Gate):
@@ -21,10 +33,11 @@ class SE(Gate):
         bias: Whether the two layers have biases (the release has them).
         divisor: Round the code's width to a multiple of this, never below 90 % of
             the unrounded width nor below ``divisor``; 1 rounds nothing. timm's small nets use 8.
+        excitation: 'sigmoid', or 'tanh' or 'relu' in its place (the paper's ablation).
         init_cfg: mmengine's initialiser config.
 
     Raises:
-        ValueError: If ``reduction`` or ``divisor`` is not a positive integer.
+        ValueError: If ``reduction`` or ``divisor`` is not a positive integer, or ``excitation`` is unknown.
     """
 
     attribute = 'se_layer'
@@ -35,12 +48,17 @@ class SE(Gate):
         reduction: int = 16,
         bias: bool = True,
         divisor: int = 1,
+        excitation: str = 'sigmoid',
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
+        if excitation not in list(EXCITATIONS):
+            raise ValueError(f'excitation must be one of {list(EXCITATIONS)}, got {excitation!r}')
         hidden = _round_width(hidden_width(channels, reduction), divisor)
         self.conv1 = ConvModule(channels, hidden, 1, bias=bias, act_cfg=dict(type='ReLU'))
         self.conv2 = ConvModule(hidden, channels, 1, bias=bias, act_cfg=None)
+        self.excitation = excitation
+        self.is_sigmoid = excitation == 'sigmoid'
 
     @property
     def last_layer(self) -> nn.Module:
@@ -50,7 +68,65 @@ class SE(Gate):
     def excite(self, *means: Tensor) -> Tensor:
         """See :meth:`Gate.excite`; takes one stream."""
         (residual,) = means
-        return torch.sigmoid(self.conv2(self.conv1(residual)))
+        return EXCITATIONS[self.excitation](self.conv2(self.conv1(residual)))
+
+    def extra_repr(self) -> str:
+        """The excitation, unless it is the paper's."""
+        return '' if self.is_sigmoid else f'excitation={self.excitation!r}'
+
+
+class OtherSqueezeSE(SE):
+    """:class:`SE` that squeezes a map to something else than its mean.
+
+    Args:
+        channels: C of the residual.
+        squeeze: 'max' for each map's greatest value (the paper's ablation), or 'none' for every
+            pixel's own weights, (N, C, H, W): 1x1 convolutions without pooling (the paper's "NoSqueeze").
+        **options: See :class:`SE`.
+
+    Raises:
+        ValueError: As :class:`SE`.
+    """
+
+    def __init__(self, channels: int, squeeze: str, **options: Any) -> None:
+        super().__init__(channels, **options)
+        self.squeeze = squeeze
+
+    def forward(self, residual: Tensor, shortcut: Tensor | None = None) -> Tensor:
+        """See :meth:`Gate.forward`."""
+        values = residual.amax((2, 3), keepdim=True) if self.squeeze == 'max' else residual
+        return self.weigh([values.to(self.dtype)], residual.dtype)
+
+    def extra_repr(self) -> str:
+        """The squeeze, and the excitation unless it is the paper's."""
+        return ', '.join(filter(None, [f'squeeze={self.squeeze!r}', super().extra_repr()]))
+
+
+def squeeze_excitation(
+    channels: int,
+    reduction: int = 16,
+    bias: bool = True,
+    divisor: int = 1,
+    squeeze: str = 'avg',
+    excitation: str = 'sigmoid',
+) -> SE:
+    """Build a squeeze-and-excitation gate, or one of the paper's ablations of it.
+
+    Args:
+        channels: C of the residual.
+        reduction: See :class:`SE`.
+        bias: See :class:`SE`.
+        divisor: See :class:`SE`.
+        squeeze: 'avg', or what :class:`OtherSqueezeSE` has.
+        excitation: See :class:`SE`.
+
+    Raises:
+        ValueError: If ``squeeze`` is unknown, or the gate refuses an option.
+    """
+    options: dict[str, Any] = dict(reduction=reduction, bias=bias, divisor=divisor, excitation=excitation)
+    if squeeze not in SQUEEZES:
+        raise ValueError(f'squeeze must be one of {list(SQUEEZES)}, got {squeeze!r}')
+    return SE(channels, **options) if squeeze == 'avg' else OtherSqueezeSE(channels, squeeze, **options)
 
 
 def _round_width(width: int, divisor: int) -> int:

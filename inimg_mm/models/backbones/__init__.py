@@ -7,6 +7,7 @@ from .pyramidnet import PyramidNet
 from .resnet import CMPESEResNet, InnerImagingResNet, ResNet, SEResNet, SEResNeXt
 from .scconv import SCConv, SCConv2d
 from .scnet import SCBottleneck, SCNet
+from .separable import SeparableConv2d
 from .wide_resnet import WideResNet
 
 __all__ = [
@@ -23,5 +24,6 @@ __all__ = [
     'SCNet',
     'SEResNeXt',
     'SEResNet',
+    'SeparableConv2d',
     'WideResNet',
 ]

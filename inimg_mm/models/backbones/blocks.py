@@ -2,115 +2,23 @@
 
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import torch
-from mmcv.cnn import build_conv_layer, build_norm_layer
+from mmcv.cnn import build_norm_layer
 from mmcv.cnn.bricks import DropPath
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from inimg_mm.models.attention import Gate, recalibrated_add
-from inimg_mm.models.fused import Fused, can_fuse, norm_act, opened, tail, tail_fuses
+from inimg_mm.models.attention import AFTER_3X3, IDENTITY, POST, PRE, STANDARD, Gate, recalibrated_add
+from inimg_mm.models.fused import can_fuse, norm_act, opened, tail, tail_fuses
 
+from .block_options import BlockOptions, basic_convolutions, bottleneck_convolutions, branch_width
 from .recomputing import checkpointed
-from .stages import spatial_conv_cfg
 from .tails import gated_in_one, is_gated_in_one, sum_in_place
 
-PLAIN_WIDTH = 64
-"""The ``base_width`` of a block that is as wide as its planes."""
-
-
-@dataclass(frozen=True)
-class BlockOptions:
-    """What a block is built of, its widths, shortcut and gate aside.
-
-    Attributes:
-        stride: Stride of the block.
-        dilation: Dilation of its 3x3 convolution, the first where it has two.
-        groups: Groups of the 3x3 convolution; 1 in a basic block.
-        base_width: Width of the 3x3 convolution, see :func:`branch_width`; 64 in a basic block.
-        style: A bottleneck's stride is in the 3x3 convolution ('pytorch') or in the first ('caffe').
-        conv_cfg: Config of the convolutions.
-        norm_cfg: Config of the norms.
-        dcn: Config of a deformable 3x3 convolution in a bottleneck instead of ``conv_cfg``'s. With
-            ``fallback_on_stride=True`` a strided one stays plain.
-        zero_init_residual: Start the block as an identity.
-        with_cp: Recompute the block in the backward pass to save memory.
-        drop_path_rate: Probability of dropping the residual of a sample.
-        fused: Whether fused operations stand for its formulas, see :mod:`inimg_mm.models.fused.switch`.
-    """
-
-    stride: int = 1
-    dilation: int = 1
-    groups: int = 1
-    base_width: int = PLAIN_WIDTH
-    style: str = 'pytorch'
-    conv_cfg: dict[str, Any] | None = None
-    norm_cfg: dict[str, Any] = field(default_factory=lambda: dict(type='BN'))
-    dcn: dict[str, Any] | None = None
-    zero_init_residual: bool = True
-    with_cp: bool = False
-    drop_path_rate: float = 0.0
-    fused: Fused = 'auto'
-
-    def conv1x1(self, in_channels: int, channels: int, stride: int = 1) -> nn.Module:
-        """A 1x1 convolution without bias."""
-        return build_conv_layer(self.conv_cfg, in_channels, channels, 1, stride=stride, bias=False)
-
-    def conv3x3(self, in_channels: int, channels: int, stride: int = 1) -> nn.Module:
-        """The block's 3x3 convolution without bias: dilated, grouped, deformable where asked."""
-        return build_conv_layer(
-            spatial_conv_cfg(self.conv_cfg, self.dcn, stride),
-            in_channels,
-            channels,
-            3,
-            stride=stride,
-            padding=self.dilation,
-            dilation=self.dilation,
-            groups=self.groups,
-            bias=False,
-        )
-
-
-def branch_width(planes: int, base_width: int, groups: int) -> int:
-    """Channels of a block's 3x3 convolution: ``int(planes * base_width / 64) * groups``.
-
-    Raises:
-        ValueError: If that leaves no channel.
-    """
-    width = int(planes * base_width / PLAIN_WIDTH) * groups
-    if width < 1:
-        raise ValueError(
-            f'base_width={base_width} leaves no channel in a block of {planes} planes; raise base_width'
-        )
-    return width
-
-
-def basic_convolutions(in_channels: int, planes: int, options: BlockOptions) -> list[nn.Module]:
-    """Two 3x3 convolutions; the first has the stride and the dilation.
-
-    Raises:
-        ValueError: If ``groups``, ``base_width`` or ``dcn`` asks for a form that a basic block does not have.
-    """
-    for name, plain in (('groups', 1), ('base_width', PLAIN_WIDTH), ('dcn', None)):
-        value = getattr(options, name)
-        if value != plain:
-            raise ValueError(f'{name}={value!r} needs bottleneck blocks; a basic block takes {name}={plain}')
-    first = options.conv3x3(in_channels, planes, options.stride)
-    return [first, replace(options, dilation=1).conv3x3(planes, planes)]
-
-
-def bottleneck_convolutions(in_channels: int, planes: int, options: BlockOptions) -> list[nn.Module]:
-    """1x1, 3x3 and 1x1 convolutions; the output has four times ``planes`` channels."""
-    width = branch_width(planes, options.base_width, options.groups)
-    first, second = (1, options.stride) if options.style == 'pytorch' else (options.stride, 1)
-    return [
-        options.conv1x1(in_channels, width, first),
-        options.conv3x3(width, width, second),
-        options.conv1x1(width, planes * 4),
-    ]
+FUSED_POSITIONS = (STANDARD, AFTER_3X3)
+"""Where a gate may stand in a block whose end is fused."""
 
 
 class ResidualBlock(BaseModule):
@@ -118,6 +26,7 @@ class ResidualBlock(BaseModule):
 
     ``out = activate(shortcut + gate(residual, shortcut) * drop_path(residual))``
 
+    A gate in another place than the standard one weighs what is there instead, see :data:`.STANDARD`.
     A subclass implements :meth:`branch` and :attr:`last_affine`.
 
     Args:
@@ -128,6 +37,8 @@ class ResidualBlock(BaseModule):
 
     expansion: ClassVar[int] = 1
     """Channels of the output over the block's planes."""
+    gate_positions: ClassVar[tuple[str, ...]] = (STANDARD, PRE, POST, IDENTITY)
+    """Where its gate can stand."""
     rectified: ClassVar[bool] = True
     """Whether a ReLU follows the add."""
 
@@ -138,6 +49,7 @@ class ResidualBlock(BaseModule):
         self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
         self.gate_name = None if gate is None else gate.attribute
+        self.gate_position = options.gate_position
         if gate is not None:
             self.add_module(gate.attribute, gate)
         rate = options.drop_path_rate
@@ -145,10 +57,25 @@ class ResidualBlock(BaseModule):
         self.with_cp = options.with_cp
         self.fused = options.fused
 
+    @classmethod
+    def gated_channels(cls, in_channels: int, planes: int, options: BlockOptions) -> int:
+        """Channels of the maps that the gate of such a block weighs."""
+        elsewhere = {PRE: in_channels, AFTER_3X3: branch_width(planes, options.base_width, options.groups)}
+        return elsewhere.get(options.gate_position, planes * cls.expansion)
+
     @property
     def gate_module(self) -> Gate | None:
-        """The block's gate, under whichever name it is held."""
-        return self._modules[self.gate_name] if self.gate_name else None
+        """The gate on the residual just before the sum, under whichever name it is held."""
+        return self.gate_at(STANDARD)
+
+    def gate_at(self, position: str) -> Gate | None:
+        """The block's gate if it stands at ``position``."""
+        return self._modules[self.gate_name] if self.gate_name and self.gate_position == position else None
+
+    def weighed_at(self, position: str, x: Tensor) -> Tensor:
+        """``x`` as it goes on from ``position``: weighed where the gate stands there."""
+        gate = self.gate_at(position)
+        return x if gate is None else x * gate(x)
 
     @property
     @abstractmethod
@@ -162,7 +89,7 @@ class ResidualBlock(BaseModule):
     def paths(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Shortcut and residual of the input ``x``, each (N, C, H, W)."""
         shortcut = x if self.downsample is None else self.downsample(x)
-        return shortcut, self.branch(x)
+        return self.weighed_at(IDENTITY, shortcut), self.branch(self.weighed_at(PRE, x))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C_in, H, W) to (N, C_out, H / stride, W / stride)."""
@@ -177,9 +104,10 @@ class ResidualBlock(BaseModule):
 
     def output(self, x: Tensor) -> Tensor:
         """The block's output, not recomputed; its end is fused where that gives the same numbers."""
-        y = self.before_norm(x) if self.rectified and can_fuse(self.fused, x) else None
+        fits = self.rectified and self.gate_position in FUSED_POSITIONS
+        y = self.before_norm(x) if fits and can_fuse(self.fused, x) else None
         if y is None:
-            return self.join(*self.paths(x))
+            return self.weighed_at(POST, self.join(*self.paths(x)))
         shortcut, norm = opened(self.downsample, x)
         parts = self.last_affine, self.gate_module, self.drop_path
         if tail_fuses(y, shortcut, *parts, self.relu, self.fused):
@@ -204,6 +132,10 @@ class ResidualBlock(BaseModule):
             out = recalibrated_add(shortcut, residual, gate, self.drop_path)
         return self.relu(out) if self.rectified else out
 
+    def extra_repr(self) -> str:
+        """Where the gate stands, unless in its standard place."""
+        return f'gate_position={self.gate_position!r}' if self.gate_position != STANDARD else ''
+
     def add_norm(self, norm_cfg: dict[str, Any], channels: int, postfix: int | str) -> str:
         """Add a norm under the name that mmcv gives it ('bn1' for BN and 1); returns the name."""
         name, norm = build_norm_layer(norm_cfg, channels, postfix=postfix)
@@ -219,8 +151,17 @@ class ResidualBlock(BaseModule):
 
         One that does not learn (``norm_cfg=dict(type='BN', requires_grad=False)``) keeps its start: it would
         leave the residual at zero for ever.
+
+        Raises:
+            ValueError: If that layer is several, which would all be zero and never learn.
         """
-        if any(parameter.requires_grad for parameter in getattr(self, name).parameters()):
+        layer = getattr(self, name)
+        if not hasattr(layer, 'weight'):
+            raise ValueError(
+                f'zero_init_residual=True: {type(layer).__name__} ends the branch, and is several layers; '
+                'zero_init_residual=False'
+            )
+        if any(parameter.requires_grad for parameter in layer.parameters()):
             self.init_cfg = dict(type='Constant', val=0, override=dict(name=name))
 
 
@@ -270,6 +211,7 @@ class ConvNormBlock(ResidualBlock):
         for number in range(1, self.depth):
             y = getattr(self, f'conv{number}')(x)
             x = norm_act(y, self.norm(number), self.relu, self.fused)
+        x = self.weighed_at(AFTER_3X3, x)
         return getattr(self, f'conv{self.depth}')(x)
 
 
@@ -283,4 +225,5 @@ class Bottleneck(ConvNormBlock):
     """1x1, 3x3, 1x1 convolutions (ResNet-50 and deeper, ResNeXt), see :func:`bottleneck_convolutions`."""
 
     expansion = 4
+    gate_positions = (*ConvNormBlock.gate_positions, AFTER_3X3)
     convolutions = staticmethod(bottleneck_convolutions)

@@ -25,6 +25,7 @@ from .inception_blocks import (
     width_after,
 )
 from .pretrained_init import starting_point
+from .separable import outside_stems
 
 INIT_CFG = (
     dict(type='TruncNormal', layer='Conv2d', std=0.1),
@@ -134,7 +135,7 @@ class InceptionV3(Backbone):
         channels = positive_integer('in_channels', in_channels)
         self.stem_names = [conv.name for conv in STEMS[stem]]
         for conv in STEMS[stem]:
-            self.add_module(conv.name, conv.build(channels, padding, conv_cfg, norm_cfg))
+            self.add_module(conv.name, conv.build(channels, padding, outside_stems(conv_cfg), norm_cfg))
             channels = conv.channels
         for index, layers in enumerate(STAGES[: self.depth_to_build]):
             parts: dict[str, nn.Module] = {f'maxpool{index + 1}': max_pool(padding)} if index < 2 else {}

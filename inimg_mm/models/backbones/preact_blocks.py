@@ -7,6 +7,7 @@ from mmcv.cnn import build_norm_layer
 from mmengine.model import BaseModule, Sequential
 from torch import Tensor, nn
 
+from inimg_mm.models.attention import STANDARD
 from inimg_mm.models.fused import norm_act
 
 from .blocks import BlockOptions, ResidualBlock, basic_convolutions, bottleneck_convolutions
@@ -28,6 +29,7 @@ class NormConvBlock(ResidualBlock):
     rectified = False
     begins_with_relu: ClassVar[bool] = True
     """Whether a ReLU follows the first norm."""
+    gate_positions = (STANDARD,)
     ends_in_norm: ClassVar[bool] = False
     """Whether one more norm follows the last convolution."""
 

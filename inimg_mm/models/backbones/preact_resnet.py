@@ -13,6 +13,7 @@ from inimg_mm.registry import MODELS
 from .blocks import BlockOptions
 from .preact_blocks import NormConvBlock, PreActBasicBlock, PreActBottleneck, PreActivation, PreActStage
 from .resnet import ResNet
+from .separable import outside_stems
 from .shortcuts import projection
 from .stages import three_equal_stages
 
@@ -119,7 +120,8 @@ class PreActResNet(ResNet):
         for name, value in (('deep_stem', deep), ('stem_ceil_mode', ceil_mode)):
             if value:
                 raise ValueError(f"{name}={value!r} belongs to nets with stem='imagenet'")
-        self.conv1 = build_conv_layer(options.conv_cfg, in_channels, channels, 3, padding=1, bias=False)
+        conv_cfg = outside_stems(options.conv_cfg)
+        self.conv1 = build_conv_layer(conv_cfg, in_channels, channels, 3, padding=1, bias=False)
         self.relu = nn.ReLU(inplace=True)
         if self.has_stem_norm:
             self.norm1_name, norm1 = build_norm_layer(options.norm_cfg, channels, postfix=1)

@@ -17,6 +17,7 @@ from inimg_mm.registry import MODELS
 from .base import Backbone, unknown_argument
 from .blocks import BasicBlock, BlockOptions, Bottleneck
 from .pretrained_init import starting_point
+from .separable import outside_stems
 from .shortcuts import projection
 from .stages import block_dilations, stage_dcn
 from .stems import stem_conv
@@ -63,9 +64,9 @@ class ResNet(Backbone):
         zero_init_residual: Start every block that learns as an identity.
         drop_path_rate: Stochastic depth: the rate rises linearly from 0 in the first to this in
             the last block (arXiv 1603.09382).
-        attention: ``dict(type='SE' | 'CMPESE' | 'InnerImaging', stages=None, **options)``, see
-            :class:`.Attention`; None for the family's own (none in ResNet). Without ``type``,
-            options of the family's own.
+        attention: ``dict(type='SE' | 'CMPESE' | 'InnerImaging', stages=None, position='standard',
+            **options)``, see :class:`.Attention`; None for the family's own (none in ResNet). Without
+            ``type``, options of the family's own.
         init_cfg: mmengine's initialiser config.
         pretrained: The hosts' older word for ``init_cfg=dict(type='Pretrained', checkpoint=pretrained)``.
         width_per_group: mmpretrain's word for ``base_width``.
@@ -151,7 +152,9 @@ class ResNet(Backbone):
             with_cp=with_cp,
             fused=self.fused,
         )
-        gates = Attention(self.attention_spec(attention), num_stages, net.norm_cfg)
+        spec = self.attention_spec(attention)
+        gates = Attention(spec, num_stages, net.norm_cfg, positions=block.gate_positions)
+        net = replace(net, gate_position=gates.position)
         dcns = stage_dcn(dcn, stage_with_dcn, num_stages)
 
         self.base_channels = positive_integer('base_channels', base_channels)
@@ -179,7 +182,7 @@ class ResNet(Backbone):
                 planes = self.planes(stage, number)
                 in_channels, channels = channels, planes * block.expansion
                 shortcut = self.shortcut(in_channels, channels, options)
-                gate = gates.build(stage, channels, planes)
+                gate = gates.build(stage, block.gated_channels(in_channels, planes, options), planes)
                 own = self.block_options(stage, index)
                 blocks.append(block(in_channels, planes, options, downsample=shortcut, gate=gate, **own))
                 number += 1
@@ -218,7 +221,7 @@ class ResNet(Backbone):
         self, in_channels: int, channels: int, options: BlockOptions, deep: bool, ceil_mode: bool
     ) -> int:
         """Add the stem's modules; returns the stem's stride."""
-        self.conv1 = stem_conv(in_channels, channels, deep, options.conv_cfg, options.norm_cfg)
+        self.conv1 = stem_conv(in_channels, channels, deep, outside_stems(options.conv_cfg), options.norm_cfg)
         self.norm1_name, norm1 = build_norm_layer(options.norm_cfg, channels, postfix=1)
         self.add_module(self.norm1_name, norm1)
         self.relu = nn.ReLU(inplace=True)

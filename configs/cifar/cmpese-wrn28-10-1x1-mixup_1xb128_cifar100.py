@@ -1,0 +1,3 @@
+# CMPE-SE-WRN-28-10 (1x1 pair view) on CIFAR-100 with mixup: the best of its paper.
+_base_ = 'cmpese-wrn28-10-1x1_1xb128_cifar100.py'
+model = dict(train_cfg=dict(augments=dict(type='Mixup', alpha=1.0)))

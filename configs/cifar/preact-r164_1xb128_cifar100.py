@@ -1,0 +1,12 @@
+# PreAct-ResNet-164 on CIFAR-100.
+# As in its paper: 64k steps, which are 164 epochs, from a rate of 0.1.
+_base_ = [
+    '../_base_/models/cifar.py',
+    '../_base_/datasets/cifar100_bs128.py',
+    '../_base_/schedules/cifar_preact_164e.py',
+    'mmpretrain::_base_/default_runtime.py',
+]
+model = dict(
+    backbone=dict(type='inimg_mm.PreActResNet', depth=164),
+    head=dict(in_channels=256, num_classes=100),
+)
