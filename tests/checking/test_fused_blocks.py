@@ -30,6 +30,7 @@ def test_what_is_fused_is_listed():
     ('options', 'reason'),
     [
         (dict(fused=False), 'fused=False'),
+        (dict(attention=dict(position='post')), "its gate stands at 'post'"),
         (dict(norm_cfg=dict(type='GN', num_groups=2)), 'its norm is a GroupNorm'),
         (dict(norm_cfg=dict(type='BN', momentum=None)), 'averages its statistics'),
         (dict(type='PreActResNet', depth=18), 'does not end in a norm, a sum and a ReLU'),

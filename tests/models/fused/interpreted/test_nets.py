@@ -57,7 +57,8 @@ def fused_functions(net, x):
 
 @pytest.mark.parametrize(
     ('kind', 'options'),
-    [*((kind, {}) for kind in NETS), ('CMPESE', dict(with_cp=True)), ('SE', dict(norm_eval=True))],
+    [*((kind, {}) for kind in NETS), ('CMPESE', dict(with_cp=True)), ('SE', dict(norm_eval=True))]
+    + [('SE', dict(attention=dict(position=place))) for place in ('3x3', 'pre', 'post', 'identity')],
     ids=str,
 )
 def test_a_net_is_as_near_to_float64_as_the_plain_one(kind, options):
