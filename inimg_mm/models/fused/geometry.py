@@ -76,8 +76,9 @@ class Plan:
 def plan(geometry: Geometry, values: int = 2048, programs: int = PROGRAMS) -> Plan:
     """Divide a pass.
 
-    A kernel is compiled for each tile. Maps of 512 and more positions share one; smaller ones have at most nine
-    more in NCHW and five more in channels-last. In NCHW each is compiled twice, for maps whose size 16 divides.
+    A kernel is compiled for each tile. Maps of 512 and more positions share one; smaller ones have at most
+    nine more in NCHW and five more in channels-last. In NCHW each is compiled twice: for maps whose size 16
+    divides, too.
 
     Args:
         geometry: The map's.

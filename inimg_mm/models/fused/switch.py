@@ -95,7 +95,8 @@ def _machine(kind: str, index: int | None, dtype: torch.dtype, fused: Fused) -> 
     if not hasattr(torch.autograd.graph, 'increment_version'):
         return f'torch {torch.__version__} is too old'
     if kind == 'cpu' and fused is True:
-        return None if hasattr(apply, 'rewrite') else 'a CPU has them under TRITON_INTERPRET=1 only'
+        interpreted = type(apply).__name__ == 'InterpretedFunction'
+        return None if interpreted else 'a CPU has them under TRITON_INTERPRET=1 only'
     if kind != 'cuda':
         return f'there are none for {kind}'
     if torch.version.hip is not None:
