@@ -2,9 +2,10 @@
 
 import json
 import math
+import os
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,14 @@ def check_folder(folder: str | Path) -> Path:
     except OSError as error:
         raise UsageError(f'cannot write into the folder {folder}: {error.strerror or error}') from error
     return folder
+
+
+def told_apart(paths: Sequence[Path]) -> list[str]:
+    """Names for different paths: what of each follows the folder that all share."""
+    if len(paths) == 1:
+        return [paths[0].name]
+    root = Path(os.path.commonpath(paths))
+    return [path.name if path == root else str(path.relative_to(root)) for path in paths]
 
 
 def json_text(value: Any, indent: int | None = None) -> str:

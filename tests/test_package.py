@@ -87,7 +87,7 @@ BREAKS = [
     ('errors', 'from inimg_mm import config_tree', 'inimg_mm.config_tree'),
     ('config_tree', 'from inimg_mm import drawing', 'inimg_mm.drawing'),
     ('drawing', 'from inimg_mm import host_facts', 'inimg_mm.host_facts'),
-    ('host_facts', 'from inimg_mm import files', 'inimg_mm.output_files'),
+    ('host_facts', 'from inimg_mm import output_files', 'inimg_mm.output_files'),
     ('output_files', 'from inimg_mm.data_files import checks', 'inimg_mm.data_files.checks'),
     ('registry', 'from inimg_mm.models.attention import base', 'inimg_mm.models.attention.base'),
     ('data_files.image_files', 'from inimg_mm.models import checks', 'inimg_mm.models.checks'),

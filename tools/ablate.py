@@ -23,6 +23,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from inimg_mm import startup
+
+startup.begin()
+
 from inimg_mm.launch.cli import mistakes_in_one_line
 from inimg_mm.output_files import write_text
 from inimg_mm.studies.ablation import ablate, runs_of

@@ -10,6 +10,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from inimg_mm import startup
+
+startup.begin()
+
 from inimg_mm.launch.cli import add_models, mistakes_in_one_line, names_of, read_models
 from inimg_mm.visualization.activation_maps import Viewed
 from inimg_mm.visualization.activation_plots import plot_activations

@@ -6,6 +6,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from inimg_mm import startup
+
+startup.begin()
+
 from inimg_mm.inference.ensemble import evaluate_ensemble
 from inimg_mm.inference.multi_crop import CROPS
 from inimg_mm.launch.cli import add_models, mistakes_in_one_line, read_models

@@ -43,7 +43,8 @@ class SVHN(BaseDataset):
     def get_data_info(self, idx: int) -> dict[str, Any]:
         """Label and pixels of an image."""
         info = super().get_data_info(idx)
-        return info | dict(img=self.digits.image(info['position']))
+        image = self.digits.image(info['position'])
+        return info | dict(img=image, img_shape=image.shape[:2], ori_shape=image.shape[:2])
 
     def get_cat_ids(self, idx: int) -> list[int]:
         """The image's label, without its pixels."""

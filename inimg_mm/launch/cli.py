@@ -11,6 +11,7 @@ from typing import Any
 from mmengine.config import Config, DictAction
 
 from inimg_mm.errors import UsageError, raised_here
+from inimg_mm.output_files import told_apart
 
 from .configs import OWN_DATA_OPTIONS, load_config
 from .distributed import LAUNCHERS
@@ -129,12 +130,12 @@ def read_models(args: argparse.Namespace) -> list[tuple[Config, str]]:
 
 
 def names_of(models: Sequence[tuple[Config, str]]) -> list[str]:
-    """What plots call models: the name of the config, with the checkpoint's where a config comes twice."""
-    stems = [Path(cfg.filename).stem for cfg, _ in models]
-    names = [
-        stem if stems.count(stem) == 1 else f'{stem} ({Path(checkpoint).stem})'
-        for stem, (_, checkpoint) in zip(stems, models, strict=True)
-    ]
+    """What plots call models: the configs' names, or where two are the same, what tells checkpoints apart."""
+    names = [Path(cfg.filename).stem for cfg, _ in models]
+    if len(set(names)) == len(names):
+        return names
+    paths = [Path(os.path.abspath(checkpoint)).with_suffix('') for _, checkpoint in models]
+    names = told_apart(paths)
     return [name if names.count(name) == 1 else f'{name} #{number}' for number, name in enumerate(names, 1)]
 
 

@@ -86,9 +86,13 @@ class Subject:
 
 
 def image_of(sample: Sample) -> Image:
-    """The image of a test set's data sample."""
-    path = str(sample.img_path)
-    height, width = sample.ori_shape[:2]
+    """The image of a test set's data sample.
+
+    One that is in no file of its own, as CIFAR's and SVHN's are, is called by its place in the data set, from
+    0; its size is 0 where the data set does not say.
+    """
+    path = str(sample.img_path if 'img_path' in sample else f'#{sample.sample_idx}')
+    height, width = sample.get('ori_shape', (0, 0))[:2]
     return Image(_plain(sample.get('img_id', path)), path, int(width), int(height))
 
 

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 from mmengine.config import Config
 
 from inimg_mm.errors import UsageError
+from inimg_mm.output_files import told_apart
 
 from .demo_report import METRICS
 
@@ -32,7 +34,9 @@ class RunLog:
         loss: By iteration.
         metrics: Of the validations: by epoch, or by iteration (``unit``).
         unit: 'epoch' or 'iteration'.
+        reached: In which of them it was last.
         planned: How many of them the training has, where its config is there.
+        finished: Whether the last one has been validated, or has left its checkpoint.
         tested: What ``tools/test.py --out`` has left in metrics.json.
     """
 
@@ -42,6 +46,7 @@ class RunLog:
     unit: str = 'iteration'
     reached: int = 0
     planned: int | None = None
+    finished: bool = False
     tested: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -49,7 +54,7 @@ class RunLog:
         """How far the training came."""
         if self.planned is None:
             return f'{self.unit} {self.reached}'
-        end = '' if self.reached >= self.planned else ', going on or stopped'
+        end = '' if self.finished else ', going on or stopped'
         return f'{self.unit} {self.reached} of {self.planned}{end}'
 
     def last(self, metric: str) -> float | None:
@@ -68,15 +73,7 @@ def read_runs(work_dirs: Sequence[str | Path]) -> list[RunLog]:
     for path in paths:
         if paths.count(path) > 1:
             raise UsageError(f'{path} is named twice')
-    return [read_run(path, name) for path, name in zip(paths, _names(paths), strict=True)]
-
-
-def _names(paths: Sequence[Path]) -> list[str]:
-    """What tells the folders apart."""
-    if len(paths) == 1:
-        return [paths[0].name]
-    root = os.path.commonpath(paths)
-    return [str(path.relative_to(root)) if path != Path(root) else path.name for path in paths]
+    return [read_run(path, name) for path, name in zip(paths, told_apart(paths), strict=True)]
 
 
 def read_run(work_dir: Path, name: str) -> RunLog:
@@ -96,7 +93,16 @@ def read_run(work_dir: Path, name: str) -> RunLog:
     if (file := work_dir / 'metrics.json').is_file():
         run.tested = {key: value for key, value in json.loads(file.read_text()).items() if _is_number(value)}
     run.planned = _planned(work_dir, run.unit)
+    validated = any(run.planned in curve for curve in run.metrics.values())
+    run.finished = run.planned is not None and (validated or _saved(work_dir) >= run.planned)
     return run
+
+
+def _saved(work_dir: Path) -> int:
+    """Epoch or iteration of the newest checkpoint; 0 without one."""
+    file = work_dir / 'last_checkpoint'
+    number = re.search(r'(\d+)\.pth\s*$', file.read_text()) if file.is_file() else None
+    return int(number[1]) if number else 0
 
 
 def _lines(log: Path) -> Iterator[dict[str, Any]]:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import mmcv
 import numpy as np
@@ -13,15 +14,13 @@ from mmengine.config import Config
 from mmengine.dataset import default_collate, pseudo_collate
 from mmengine.device import get_device
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from inimg_mm.data_files.image_files import as_picture
 from inimg_mm.errors import UsageError
 from inimg_mm.hosts import HOSTS
 from inimg_mm.inference.weights import checked_weights
-from inimg_mm.models.backbones.scconv import SCConv
 
-from .gate_values import stage_of
+from .calibration import recorded_calibration
 
 DRAWN = ('mmpretrain', 'mmdet')
 """The hosts whose models have a score of a class."""
@@ -168,9 +167,29 @@ class _BoxScores(_Scores):
     """A detector: from an image to the scores of its boxes, (1, boxes), which it keeps with their classes."""
 
     def forward(self, inputs: Tensor) -> Tensor:
-        found = self.model.predict(inputs, self.samples, rescale=False)[0].pred_instances
+        with _attached_scores():
+            found = self.model.predict(inputs, self.samples, rescale=False)[0].pred_instances
+        if torch.is_grad_enabled() and not found.scores.requires_grad:
+            kind = type(self.model).__name__
+            raise UsageError(
+                f'{kind} cuts its scores off from its features: there is no Grad-CAM of its boxes'
+            )
         self.labels, self.boxes = found.labels.tolist(), found.bboxes.detach().tolist()
         return found.scores[None]
+
+
+@contextmanager
+def _attached_scores() -> Iterator[None]:
+    """Keep the gradient of what mmdet's one-stage heads predict, which they cut off from each image."""
+    from mmdet.models.dense_heads import base_dense_head
+
+    select = base_dense_head.select_single_mlvl
+
+    def attached(tensors: list[Tensor], image: int, detach: bool = True) -> list[Tensor]:
+        return select(tensors, image, detach=detach and not torch.is_grad_enabled())
+
+    with patch.object(base_dense_head, 'select_single_mlvl', attached):
+        yield
 
 
 def grad_cam(scores: nn.Module, layer: nn.Module, inputs: Tensor, index: int) -> np.ndarray:
@@ -209,46 +228,6 @@ def at_every_place(classifier: Any, inputs: Tensor) -> Tensor:
     each = last[0].flatten(1).T[..., None, None].contiguous()
     features = classifier.neck((each,)) if classifier.with_neck else (each,)
     return classifier.head(features).T.reshape(1, -1, height, width)
-
-
-@contextmanager
-def recorded_calibration(model: nn.Module) -> Iterator[dict[str, np.ndarray]]:
-    """Keep SCNet's calibrations of one image, for as long as the context lasts.
-
-    Yields:
-        By stage, of its last block: ``sigmoid(y + up(k2(y)))``, the mean over channels, (h, w).
-    """
-    found: dict[str, np.ndarray] = {}
-    handles = []
-    for name, module in model.named_modules():
-        if isinstance(module, SCConv):
-            stage = stage_of(name.removeprefix('backbone.'))
-            handles.append(module.register_forward_hook(_keep_calibration(found, stage)))
-            handles.append(module.k2.register_forward_hook(_keep_output))
-    try:
-        yield found
-    finally:
-        for handle in handles:
-            handle.remove()
-        for module in model.modules():
-            vars(module).pop(KEPT, None)
-
-
-KEPT = '_calibration_output'
-
-
-def _keep_output(module: nn.Module, args: tuple[Tensor], output: Tensor) -> None:
-    vars(module)[KEPT] = output.detach()
-
-
-def _keep_calibration(found: dict[str, np.ndarray], stage: str) -> Any:
-    def keep(module: SCConv, args: tuple[Tensor], output: Tensor) -> None:
-        y = args[0].detach()
-        inner = F.interpolate(vars(module.k2)[KEPT], y.shape[2:])
-        sigmoid = torch.sigmoid(y + inner if module.identity else inner)
-        found[stage] = sigmoid[0].float().mean(0).cpu().numpy()
-
-    return keep
 
 
 @contextmanager

@@ -97,7 +97,10 @@ FOREIGN = {
     'web page with a mark and blanks': (b'\xef\xbb\xbf\n\n' + PAGE.lower(), 'is a web page'),
     'xml': (b'<?xml version="1.0"?><Error/>', 'is a web page'),
     'text': (b'these are no weights\n' * 50, 'no checkpoint'),
-    'pointer of git lfs': (b'version https://git-lfs.github.com/spec/v1\noid sha256:00\n', 'is a Git LFS pointer'),
+    'pointer of git lfs': (
+        b'version https://git-lfs.github.com/spec/v1\noid sha256:00\n',
+        'is a Git LFS pointer',
+    ),
     'picture': (b'\x89PNG\r\n\x1a\n' + bytes(500), 'no checkpoint'),
     'zeros': (bytes(4096), 'no checkpoint'),
     'a pickle of something else': (pickle.dumps([1, 2, 3]), 'holds no tensors|no checkpoint'),

@@ -111,6 +111,13 @@ def test_a_training_gets_its_batches(root):
     assert batches[0]['inputs'].shape == (4, 3, 32, 32)
 
 
+def test_predictions_name_images_by_their_places(root):
+    from inimg_mm.predictions import image_of
+
+    sample = dataset(root, split='test')[2]['data_samples']
+    assert image_of(sample) == ('#2', '#2', 32, 32)
+
+
 def refused(root, **options):
     with pytest.raises(UsageError) as error:
         dataset(root, **options)

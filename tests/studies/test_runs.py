@@ -76,6 +76,15 @@ def test_a_killed_run_is_drawn_as_far_as_it_came(work_dir):
     assert run.last('accuracy/top1') == 20.0
 
 
+def test_the_last_epoch_has_to_end(work_dir):
+    folder = work_dir('a', WHOLE[:-1])
+    assert read_runs([folder])[0].state == 'epoch 3 of 3, going on or stopped'
+    (folder / 'last_checkpoint').write_text(f'{folder}/epoch_2.pth')
+    assert read_runs([folder])[0].state == 'epoch 3 of 3, going on or stopped'
+    (folder / 'last_checkpoint').write_text(f'{folder}/epoch_3.pth\n')
+    assert read_runs([folder])[0].state == 'epoch 3 of 3'
+
+
 def test_a_resumed_run_is_one_training(work_dir):
     lost = [
         train_line(10, 3.0, 1),

@@ -14,11 +14,13 @@ from torch.nn import functional as F
 
 from helpers.checkpoint_tools import tool
 from helpers.nets import randomise
-from helpers.tooling import CONFIGS, DETECTOR, QUICKEST
+from helpers.tooling import CONFIGS, DETECTOR, QUICKEST, ROOT
 from inimg_mm import launch
 from inimg_mm.errors import UsageError
 from inimg_mm.registry import build_model
-from inimg_mm.visualization.activation_maps import Viewed, at_every_place, grad_cam, recorded_calibration
+from inimg_mm.visualization import activation_maps
+from inimg_mm.visualization.activation_maps import Viewed, at_every_place, grad_cam
+from inimg_mm.visualization.calibration import recorded_calibration
 
 pytestmark = pytest.mark.usefixtures('on_cpu')
 
@@ -27,6 +29,14 @@ SCNET = {
     'model.backbone.depth': 50,
     'model.backbone.base_channels': 16,
     'model.head.in_channels': 512,
+}
+
+RETINANET = {
+    'model.backbone.base_channels': 16,
+    'model.backbone.stem_channels': 16,
+    'model.backbone.init_cfg': None,
+    'model.neck.in_channels': [64, 128, 256, 512],
+    'test_dataloader.dataset.pipeline.1.scale': (160, 100),
 }
 
 
@@ -156,6 +166,24 @@ def test_the_best_box_of_a_detector(viewed, photo):
     for each in missing:
         maps = net.look(photo, net.classes[each])
         assert (maps.cam, maps.caption) == (None, f'no box of {net.classes[each]}')
+
+
+def test_a_one_stage_detector_and_masks(photo, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(activation_maps, 'grad_cam', lambda *args: asked.append(args) or grad_cam(*args))
+    for config, options in (
+        ('coco_detection/retinanet_se-r50_fpn_1x_coco.py', RETINANET),
+        ('demo/mask-rcnn_ini-r18_fpn_digits.py', {}),
+    ):
+        cfg = launch.load_config(ROOT / 'configs' / config, options)
+        torch.save({'state_dict': randomise(build_model(cfg)).state_dict()}, tmp_path / 'weights.pth')
+        maps = Viewed(cfg, str(tmp_path / 'weights.pth'), 'net').look(photo)
+        assert maps.cam.shape == maps.picture.shape[:2]
+        scores, _, inputs, index = asked.pop()
+        inputs.requires_grad_(True)
+        score = scores(inputs)[0, index]
+        assert torch.autograd.grad(score, inputs)[0].abs().max() > 0  # mmdet cuts it off
+        assert maps.caption.endswith(f'{score:.2f}')
 
 
 def test_the_tool_draws_one_picture_an_image(trained, photo, tmp_path):

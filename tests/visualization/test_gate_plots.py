@@ -17,10 +17,11 @@ from helpers.tooling import CONFIGS, DETECTOR, QUICKEST
 from inimg_mm import launch
 from inimg_mm.errors import UsageError
 from inimg_mm.inference.weights import load_model
+from inimg_mm.launch.cli import names_of
 from inimg_mm.models.attention import Gate
 from inimg_mm.models.attention.plugins import SEPlugin
 from inimg_mm.registry import build_model
-from inimg_mm.visualization import gate_values
+from inimg_mm.visualization import gate_plots, gate_values
 from inimg_mm.visualization.gate_values import ALL, Net, claims, figures, rank_correlation, recorded, stage_of
 from inimg_mm.visualization.samples import TestSet
 
@@ -72,6 +73,17 @@ def test_gates_inside_a_detector(net):
         key=lambda found: (found['bbox'][2] - found['bbox'][0]) * (found['bbox'][3] - found['bbox'][1]),
     )
     assert dataset.labels()[0] == largest['bbox_label']
+
+
+def test_hosts_that_know_no_classes_show_all_images(folder, untrained, segmentation, tmp_path, monkeypatch):
+    monkeypatch.chdir(folder)
+    pytest.importorskip('mmpose', reason='a keypoint config needs mmpose (extra pose)')
+    for config in (segmentation, CONFIGS['td-hm_se-r18_digits-96x96']):
+        cfg = launch.load_config(config)
+        found = gate_values.gate_values(cfg, untrained(config), 'net', overall=2)
+        assert list(found.groups) == [ALL]
+        assert {values.shape[0] for values in found.values.values()} == {2}
+        assert gate_plots.plot_gates([found], tmp_path)[0].is_file()
 
 
 @pytest.mark.parametrize('name', [QUICKEST, DETECTOR])
@@ -168,6 +180,14 @@ def test_the_tool_draws_and_writes(folder, untrained, monkeypatch, tmp_path):
     widths = {net: [r['channel'] for r in curves if r['net'] == net and r['class'] == ALL] for net in CONFIGS}
     assert len(widths[QUICKEST]) == 32 + 64 + 128 + 256
     assert len(widths[DETECTOR]) == 32 + 64 + 128 + 256
+
+
+def test_nets_have_names_that_tell_them_apart(tmp_path):
+    one, other = (launch.load_config(CONFIGS[name]) for name in (QUICKEST, DETECTOR))
+    assert names_of([(one, 'a.pth'), (other, 'b.pth')]) == [QUICKEST, DETECTOR]
+    runs = [(one, str(tmp_path / gate / 'seed0' / 'epoch_3.pth')) for gate in ('SE', 'none')]
+    assert names_of(runs) == ['SE/seed0/epoch_3', 'none/seed0/epoch_3']
+    assert names_of([(one, 'a.pth'), (one, 'a.pth')]) == ['a #1', 'a #2']
 
 
 def test_bad_input_is_one_sentence(folder, untrained, monkeypatch, tmp_path):
