@@ -27,9 +27,16 @@ def main(arguments: list[str] | None = None) -> int:
         help='write this config, complete in itself, to DEST: a file or folder; default: ./NAME.py',
     )
     configs.add_argument('--force', action='store_true', help='let --copy overwrite a file')
+    fused = commands.add_parser(
+        'fused', help='say which blocks of a config are fused on a GPU, and why', description=_fused.__doc__
+    )
+    fused.add_argument('config', help='config file of any host (mmdet, mmpretrain, mmpose, mmseg)')
     args = parser.parse_args(arguments)
     if args.command is None:
         parser.print_help()
+        return 0
+    if args.command == 'fused':
+        _fused(args.config)
         return 0
     if args.copy and (args.pattern or len(args.copy) > 2):
         configs.error('--copy takes the NAME of one config and, at most, where to write it')
@@ -59,6 +66,24 @@ def _configs(pattern: str | None, copy: list[str] | None, force: bool) -> None:
     print(f'wrote {path}, which needs no other file of the package. Edit it, then:')
     for step in next_steps(entry, path):
         print(f'  {step}')
+
+
+def _fused(config: str) -> None:
+    """Say for every block of a config's model which form it takes in training, fused or plain, and why.
+
+    The model is built and not trained. Fused operations have not been measured on a GPU yet.
+    """
+    from inimg_mm.checking.fused_blocks import block_forms, machine_form
+    from inimg_mm.launch.cli import mistakes_in_one_line
+    from inimg_mm.launch.configs import load_config
+    from inimg_mm.registry import build_model
+
+    with mistakes_in_one_line():
+        forms = list(block_forms(build_model(load_config(config)).train()))
+    print(f'This machine: {machine_form()}.')
+    print('On a GPU that can:' if forms else 'There is no residual block of this package in the model.')
+    for name, form in forms:
+        print(f'  {name:24} {form}')
 
 
 if __name__ == '__main__':

@@ -8,6 +8,7 @@ from mmengine.model import BaseModule, Sequential
 from torch import Tensor, nn
 
 from inimg_mm.models.attention import STANDARD
+from inimg_mm.models.fused import norm_act
 
 from .blocks import BlockOptions, ResidualBlock, basic_convolutions, bottleneck_convolutions
 
@@ -61,14 +62,13 @@ class NormConvBlock(ResidualBlock):
 
     def preactivate(self, x: Tensor) -> Tensor:
         """What the first convolution reads."""
-        x = self.norm(1)(x)
-        return self.relu(x) if self.begins_with_relu else x
+        return norm_act(x, self.norm(1), self.relu if self.begins_with_relu else None, self.fused)
 
     def branch(self, x: Tensor) -> Tensor:
         """The residual of a pre-activation."""
         x = self.conv1(x)
         for number in range(2, self.depth + 1):
-            x = self.relu(self.norm(number)(x))
+            x = norm_act(x, self.norm(number), self.relu, self.fused)
             if number == self.depth:
                 x = self.dropout(x)
             x = getattr(self, f'conv{number}')(x)

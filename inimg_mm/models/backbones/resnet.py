@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from inimg_mm.models.attention import Attention
 from inimg_mm.models.checks import groups_divide, layer_config, one_size_each, positive_integer
+from inimg_mm.models.fused import Fused, checked_switch, norm_act
 from inimg_mm.registry import MODELS
 
 from .base import Backbone, unknown_argument
@@ -69,6 +70,8 @@ class ResNet(Backbone):
         init_cfg: mmengine's initialiser config.
         pretrained: The hosts' older word for ``init_cfg=dict(type='Pretrained', checkpoint=pretrained)``.
         width_per_group: mmpretrain's word for ``base_width``.
+        fused: 'auto', True or False: whether fused operations stand for norms, ReLUs and blocks' ends,
+            see :mod:`inimg_mm.models.fused.switch`.
 
     Raises:
         ValueError: If an argument is out of its range or cannot be honoured; the message names the choices.
@@ -117,6 +120,7 @@ class ResNet(Backbone):
         init_cfg: dict | list[dict] | None = None,
         pretrained: str | None = None,
         width_per_group: int | None = None,
+        fused: Fused = 'auto',
         **unknown: Any,
     ) -> None:
         family = type(self).__name__
@@ -134,6 +138,7 @@ class ResNet(Backbone):
             raise ValueError(f'drop_path_rate must be at least 0 and below 1, got {drop_path_rate!r}')
         init_cfg = starting_point(init_cfg, pretrained, INIT_CFG)
         super().__init__(num_stages, out_indices, frozen_stages, norm_eval, init_cfg)
+        self.fused = checked_switch(fused)
         strides = one_size_each('strides', strides, num_stages)
         dilations = one_size_each('dilations', dilations, num_stages)
         layer_config('norm_cfg', norm_cfg or None, "dict(type='BN')")
@@ -145,6 +150,7 @@ class ResNet(Backbone):
             conv_cfg=conv_cfg,
             norm_cfg=copy.deepcopy(norm_cfg) if norm_cfg else dict(type='BN'),
             with_cp=with_cp,
+            fused=self.fused,
         )
         spec = self.attention_spec(attention)
         gates = Attention(spec, num_stages, net.norm_cfg, positions=block.gate_positions)
@@ -240,7 +246,8 @@ class ResNet(Backbone):
 
     def stem(self, x: Tensor) -> Tensor:
         """See :meth:`.Backbone.stem`."""
-        return self.maxpool(self.relu(getattr(self, self.norm1_name)(self.conv1(x))))
+        x = norm_act(self.conv1(x), getattr(self, self.norm1_name), self.relu, self.fused)
+        return self.maxpool(x)
 
     def stem_modules(self) -> list[nn.Module]:
         """See :meth:`.Backbone.stem_modules`."""

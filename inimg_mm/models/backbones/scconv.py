@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from inimg_mm.models.checks import positive_integer
+from inimg_mm.models.eager import is_untouched
+from inimg_mm.models.fused import Fused, calibrate, calibrate_fuses, can_fuse, checked_switch, opened
 from inimg_mm.registry import MODELS
 
 from .sc_operations import calibrated
@@ -65,6 +67,7 @@ class SCConv(BaseModule):
         last_bias: Whether k4 has a bias.
         conv_cfg: Config of the convolutions.
         norm_cfg: Config of the norms.
+        fused: Whether the calibration is fused, see :mod:`inimg_mm.models.fused.switch`.
     """
 
     def __init__(
@@ -81,9 +84,11 @@ class SCConv(BaseModule):
         last_bias: bool = False,
         conv_cfg: dict[str, Any] | None = None,
         norm_cfg: dict[str, Any] | None = None,
+        fused: Fused = 'auto',
     ) -> None:
         super().__init__()
         norm_cfg = norm_cfg or dict(type='BN')
+        self.fused = checked_switch(fused)
 
         shape = dict(padding=dilation, dilation=dilation, groups=groups)
 
@@ -98,8 +103,23 @@ class SCConv(BaseModule):
 
     def forward(self, y: Tensor) -> Tensor:
         """Map (N, in_channels, H, W) to (N, out_channels, H / stride, W / stride)."""
+        return self.k4(self.calibrate(y))
+
+    def calibrate(self, y: Tensor) -> Tensor:
+        """What k4 reads, (N, in_channels, H, W)."""
+        if can_fuse(self.fused, y) and is_untouched(self):
+            (z2, norm2), (z3, norm3) = opened(self.k2, y), opened(self.k3, y)
+            if norm2 is not None and norm3 is not None:
+                if calibrate_fuses(z3, y, z2, norm3, norm2, self.fused):
+                    return calibrate(z3, y, z2, norm3, norm2, self.identity)
+                z2, z3 = norm2(z2), norm3(z3)
+            return calibrated(z3, y, z2, self.identity)
         small = self.k2(y)
-        return self.k4(calibrated(self.k3(y), y, small, self.identity))
+        return calibrated(self.k3(y), y, small, self.identity)
+
+    def opened(self, y: Tensor) -> tuple[Tensor, nn.Module | None]:
+        """The output before its last norm, and that; see :func:`.fused.opened`."""
+        return opened(self.k4, self.calibrate(y)) if is_untouched(self) else (self(y), None)
 
 
 class SCConv2d(BaseModule):
@@ -116,7 +136,7 @@ class SCConv2d(BaseModule):
         dilation: Dilation, which is also the padding.
         groups: Groups of every convolution.
         bias: Whether k1 and k4 have biases.
-        **calibration: ``pooling_r``, ``pooling``, ``identity`` and ``norm_cfg`` of :class:`SCConv`.
+        **calibration: ``pooling_r``, ``pooling``, ``identity``, ``norm_cfg``, ``fused`` of :class:`SCConv`.
     """
 
     def __init__(

@@ -2,10 +2,12 @@
 
 from typing import Any, ClassVar
 
+import torch
 from mmcv.cnn import build_norm_layer
 from mmengine.model import Sequential
 from torch import Tensor, nn
 
+from inimg_mm.models.fused import can_fuse, norm_act, opened
 from inimg_mm.registry import MODELS
 
 from .blocks import BlockOptions, ResidualBlock, branch_width
@@ -74,6 +76,7 @@ class SCBottleneck(ResidualBlock):
             identity,
             conv_cfg=options.conv_cfg,
             norm_cfg=norm_cfg,
+            fused=options.fused,
         )
         self.avd_layer = nn.AvgPool2d(3, options.stride, padding=1) if avd else nn.Identity()
         self.conv3 = options.conv1x1(2 * width, channels)
@@ -88,10 +91,21 @@ class SCBottleneck(ResidualBlock):
 
     def branch(self, x: Tensor) -> Tensor:
         """See :meth:`.ResidualBlock.branch`."""
+        return self.last_affine(self.before_norm(x))
+
+    def before_norm(self, x: Tensor) -> Tensor:
+        """See :meth:`.ResidualBlock.before_norm`."""
         a, b = two_projections(x, self.conv1_a, self.conv1_b)
-        a = self.k1(self.relu(self.norm('1_a')(a)))
-        b = self.scconv(self.relu(self.norm('1_b')(b)))
-        return self.last_affine(self.conv3(rectified_together(a, b, self.relu, self.avd_layer)))
+        a = norm_act(a, self.norm('1_a'), self.relu, self.fused)
+        b = norm_act(b, self.norm('1_b'), self.relu, self.fused)
+        if can_fuse(self.fused, a, b):
+            ends = opened(self.k1, a), self.scconv.opened(b)
+            branches = [self.avd_layer(self._rectified(y, norm)) for y, norm in ends]
+            return self.conv3(torch.cat(branches, dim=1))
+        return self.conv3(rectified_together(self.k1(a), self.scconv(b), self.relu, self.avd_layer))
+
+    def _rectified(self, y: Tensor, norm: nn.Module | None) -> Tensor:
+        return self.relu(y) if norm is None else norm_act(y, norm, self.relu, self.fused)
 
 
 @MODELS.register_module()

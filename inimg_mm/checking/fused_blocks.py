@@ -1,0 +1,44 @@
+"""Which form each block of a model takes on a GPU, fused or plain, and why."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from inimg_mm.models import fused
+from inimg_mm.models.backbones.blocks import FUSED_POSITIONS, ResidualBlock
+
+
+def machine_form() -> str:
+    """What this machine does with ``fused='auto'``, in a sentence; the first use of a GPU is tried."""
+    reason: str | None = 'there is no CUDA device'
+    if torch.cuda.is_available():
+        reason = fused.why_not('auto', torch.empty(1, 8, 4, 4, device='cuda'))
+    return 'fused operations are on' if reason is None else f'every block is computed plainly: {reason}'
+
+
+def block_forms(model: nn.Module) -> Iterator[tuple[str, str]]:
+    """Name and form of each residual block in the mode in which the model is, as a GPU would take them."""
+    for name, block in model.named_modules():
+        if isinstance(block, ResidualBlock):
+            reason = _obstacle(block)
+            yield name, _parts(block) if reason is None else f'plain end: {reason}'
+
+
+def _obstacle(block: ResidualBlock) -> str | None:
+    if block.fused is False:
+        return 'fused=False'
+    if not block.rectified or type(block).before_norm is ResidualBlock.before_norm:
+        return 'it does not end in a norm, a sum and a ReLU; its norms are fused with their ReLUs'
+    if block.gate_position not in FUSED_POSITIONS:
+        return f'its gate stands at {block.gate_position!r}'
+    return fused.obstacle(block.last_affine, block.gate_module, block.drop_path, block.relu, block.fused)
+
+
+def _parts(block: ResidualBlock) -> str:
+    gate = block.gate_module
+    parts = ['norm' if block.last_affine.training else 'norm with running statistics']
+    parts += [] if gate is None else [type(gate).__name__]
+    parts += [] if isinstance(block.drop_path, nn.Identity) else ['drop path']
+    parts += ['sum with a projection' if block.downsample is not None else 'sum', 'ReLU']
+    return f'fused end: {", ".join(parts)}'

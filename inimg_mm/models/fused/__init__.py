@@ -1,0 +1,26 @@
+"""Fused operations: what replaces a block's plain formulas on a GPU, with the same numbers.
+
+The plain formulas stay with the blocks: they are the reference, and what runs everywhere else. Triton is
+imported with the first map that is fused.
+"""
+
+from .calibrate import calibrate, calibrate_fuses
+from .norm_act import norm_act
+from .opening import opened
+from .switch import ENVIRONMENT, Fused, can_fuse, checked_switch, why_not
+from .tail import obstacle, tail, tail_fuses
+
+__all__ = [
+    'ENVIRONMENT',
+    'Fused',
+    'calibrate',
+    'calibrate_fuses',
+    'can_fuse',
+    'checked_switch',
+    'norm_act',
+    'obstacle',
+    'opened',
+    'tail',
+    'tail_fuses',
+    'why_not',
+]

@@ -1,0 +1,175 @@
+"""The passes of the backward direction: each launches one kernel, and says which tensors it needs."""
+
+from typing import Any
+
+from torch import Tensor, distributed
+
+from . import channel_kernels, map_kernels
+from .geometry import Geometry, plan, power_of_two
+from .norms import NormCall
+from .passes import (
+    CHANNELS,
+    MANY,
+    ROWS,
+    SMALL_CHANNELS,
+    Affine,
+    Rows,
+    constants,
+    empty,
+    launch,
+    tile,
+    walk,
+)
+
+
+def gradient_sums(
+    go: Tensor,
+    y: Tensor,
+    geometry: Geometry,
+    norm: Affine,
+    relu: bool,
+    sums: bool,
+    out: Tensor | None = None,
+    x: Tensor | None = None,
+    g: Tensor | None = None,
+    norm2: Affine | None = None,
+    q: Tensor | None = None,
+    dy: Tensor | None = None,
+    dy2: Tensor | None = None,
+) -> Any:
+    """The gradient behind the ReLU into ``q``, its sums (:class:`Rows`), and ``dy`` and ``dy2``."""
+    divided = plan(geometry)
+    parts: Any = (None,) * 3
+    if sums:
+        number = 2 if norm2 is None else 3
+        parts = empty(number, geometry.samples * divided.chunks, geometry.channels, like=y).unbind()
+    launch(
+        map_kernels.gradient_sums,
+        divided.grid,
+        go,
+        out,
+        y,
+        x if norm2 is not None else None,
+        g,
+        q,
+        dy,
+        dy2,
+        *norm[:4],
+        *constants(norm2, 3),
+        *(*parts, None)[:3],
+        *walk(geometry, divided),
+        norm.eps,
+        norm.eps if norm2 is None else norm2.eps,
+        **tile(geometry, divided),
+        RUNNING=norm.running,
+        RELU=relu,
+    )
+    return Rows(parts, divided) if sums else None
+
+
+def gate_gradient(rows: Rows, geometry: Geometry, norm: Affine) -> tuple[Tensor, Tensor]:
+    """Each sample's sums, (2 or 3, N, C), and the gate's gradient, (N, C)."""
+    n, c, chunks = geometry.samples, geometry.channels, rows.plan.chunks
+    buffer = empty(len(rows.parts) + 1, n, c, like=rows.parts[0])
+    totals = buffer[:-1]
+    launch(
+        channel_kernels.gate_gradient,
+        (-(-c // SMALL_CHANNELS), n, 1),
+        *(*rows.parts, None)[:3],
+        *(*totals.unbind(), None)[:3],
+        buffer[-1],
+        *norm[:4],
+        chunks,
+        c,
+        norm.eps,
+        BS=min(32, power_of_two(chunks)),
+        BC=SMALL_CHANNELS,
+        RUNNING=norm.running,
+    )
+    return totals, buffer[-1]
+
+
+def affine_gradients(
+    sums: Tensor,
+    centred: Tensor,
+    norm: Affine,
+    g: Tensor | None = None,
+    rows_a_gate: int = 1,
+    du: Tensor | None = None,
+    means: Tensor | None = None,
+) -> Tensor:
+    """The gradients of beta and gamma, (2, C), from rows of sums."""
+    rows, c = sums.shape
+    gradients = empty(2, c, like=sums)
+    launch(
+        channel_kernels.affine_gradients,
+        (-(-c // CHANNELS), 1, 1),
+        sums,
+        centred,
+        g,
+        du,
+        means,
+        *gradients.unbind(),
+        norm.scale,
+        rows,
+        c,
+        rows_a_gate,
+        norm.eps,
+        BR=ROWS,
+        BC=CHANNELS,
+        RUNNING=norm.running,
+    )
+    return gradients
+
+
+def over_processes(gradients: Any, call: NormCall) -> Any:
+    """The sums that a norm's input gradient needs: of all processes whose statistics it shares."""
+    if call.running or call.group is None:
+        return gradients
+    gradients = gradients.clone()
+    distributed.all_reduce(gradients, group=call.group)
+    return gradients
+
+
+def input_gradients(
+    q: Tensor,
+    y: Tensor,
+    geometry: Geometry,
+    norm: Affine,
+    relu: bool,
+    dy: Tensor,
+    affine: Tensor | None,
+    x: Tensor | None = None,
+    g: Tensor | None = None,
+    du: Tensor | None = None,
+    dv: Tensor | None = None,
+    norm2: Affine | None = None,
+    affine2: Tensor | None = None,
+    dy2: Tensor | None = None,
+) -> None:
+    """Write ``dy``, and the shortcut's gradient into ``q`` or, behind its norm, into ``dy2``."""
+    divided = plan(geometry, programs=MANY)
+    launch(
+        map_kernels.input_gradients,
+        divided.grid,
+        q,
+        y,
+        x if norm2 is not None else None,
+        g,
+        du,
+        dv,
+        dy,
+        dy2,
+        *norm[:4],
+        *constants(norm2, 3),
+        *((None, None) if affine is None else affine.unbind()),
+        *((None, None) if affine2 is None else affine2.unbind()),
+        norm.share,
+        *walk(geometry, divided),
+        1.0 / geometry.positions,
+        norm.eps,
+        norm.eps if norm2 is None else norm2.eps,
+        **tile(geometry, divided),
+        RUNNING=norm.running,
+        RELU=relu,
+    )

@@ -1,0 +1,298 @@
+"""The end of a block: ``relu(shortcut + g norm(y))``, g of a gate, of drop path, or of both.
+
+A gate reads the means of ``norm(y)``, which follow from those of y, and with two streams of the shortcut.
+The shortcut may come before its own norm (a projection's), which is then folded in. With q the gradient
+behind the ReLU, the backward pass needs of the maps only S1, S2 and S3, each sample's sums of q, of
+q (y - mean) and of q (y2 - mean2): ``dg = a S2 + beta S1``, dbeta and dgamma are sums of theirs, and so are
+the constants in
+
+    dy = a (g q + du / HW - dbeta / M - x^ dgamma / M)      d shortcut = q + dv / HW
+
+with u and v the means, M = N H W and x^ the normed y; a projection's norm turns ``d shortcut`` into its own.
+
+Launches in training: 3 forward and 3 backward without a gate, 4 and 4 with one besides its own arithmetic (1
+and 2 for SE and double FC, see :mod:`.excitation`); 2 forward more for a second stream, 2 forward and 1
+backward more for a projection's norm, 3 and 1 for both. With running statistics 1 and 2 without a gate (1 and
+1 where gamma and beta are frozen), 3 and 4 with one.
+"""
+
+from typing import Any
+
+import torch
+from mmcv.cnn.bricks import DropPath
+from torch import Tensor, nn
+from torch.autograd import Function
+
+from inimg_mm.models.attention import Gate
+from inimg_mm.models.eager import is_untouched
+
+from . import norms
+from .excitation import excite, layers_of
+from .geometry import Geometry, dense, like
+from .norm_act import affine_of, norm_act
+from .norms import DTYPES, NormCall, is_fusable
+from .second_derivatives import means_again, tail_again
+from .switch import Fused, can_fuse
+from .tail_state import State, affines_of, constants_of, drop_mask, dropped
+
+
+def obstacle(
+    norm: nn.Module, gate: nn.Module | None, drop_path: nn.Module, relu: nn.Module, fused: Fused = 'auto'
+) -> str | None:
+    """Why a block's end is not fused whatever its maps, in a few words; None where it is."""
+    if type(relu) is not nn.ReLU:
+        return f'a {type(relu).__name__} follows the sum'
+    if type(drop_path) not in (DropPath, nn.Identity):
+        return f'samples are dropped by {type(drop_path).__name__}'
+    if gate is not None and not (isinstance(gate, Gate) and type(gate).forward is Gate.forward):
+        return f'its gate is a {type(gate).__name__} that reads whole maps'
+    if not is_untouched(drop_path, relu, *(() if gate is None else (gate,))):
+        return 'its gate, drop path or ReLU has a hook, a parametrization or a forward of its own'
+    return norms.obstacle(norm, fused)
+
+
+def tail_fuses(
+    y: Tensor,
+    shortcut: Tensor,
+    norm: nn.Module,
+    gate: nn.Module | None,
+    drop_path: nn.Module,
+    relu: nn.Module,
+    fused: Fused = 'auto',
+) -> bool:
+    """Whether :func:`tail` may stand for the block's plain formula: same numbers, and nobody looks at a part.
+
+    The arguments are those of :func:`tail`, and the module that follows the add.
+    """
+    return (
+        can_fuse(fused, y, shortcut)
+        and obstacle(norm, gate, drop_path, relu, fused) is None
+        and is_fusable(norm, y, fused)
+        and shortcut.dtype in DTYPES
+        and shortcut.shape == y.shape
+        and shortcut.device == y.device
+    )
+
+
+def tail(
+    y: Tensor,
+    shortcut: Tensor,
+    norm: nn.Module,
+    gate: Gate | None,
+    drop_path: nn.Module,
+    norm2: nn.Module | None = None,
+    fused: Fused = 'auto',
+) -> Tensor:
+    """``relu(norm2(shortcut) + gate * drop_path(norm(y)))``; :func:`tail_fuses` has allowed it.
+
+    Args:
+        y: Input of the branch's last norm, (N, C, H, W).
+        shortcut: (N, C, H, W).
+        norm: The branch's last norm.
+        gate: Weighs the channels of ``norm(y)``, which it does not see: it is given the means.
+        drop_path: Drops samples, or an identity.
+        norm2: What the shortcut still has to go through. One that is not in the same mode as
+            ``norm``, or not of its kind, is applied before.
+        fused: See :mod:`.switch`.
+
+    Returns:
+        (N, C, H, W), of the dtype to which torch would promote the sum.
+    """
+    y = dense(y)
+    call, call2 = NormCall.of(norm), None
+    if norm2 is not None:
+        if is_fusable(norm2, shortcut, fused) and type(norm2) is type(norm):
+            call2 = NormCall.of(norm2)
+        if call2 is None or call2.running != call.running or call2.group is not call.group:
+            shortcut, norm2, call2 = norm_act(shortcut, norm2, None, fused), None, None
+    shortcut = like(y, shortcut)
+    affine = (norm.weight, norm.bias, *((None, None) if norm2 is None else (norm2.weight, norm2.bias)))
+    if gate is None:
+        state = State(call, call2, per_sample=dropped(drop_path))
+        return Tail.apply(y, shortcut, *affine, drop_mask(drop_path, y), None, None, state)
+    state = State(call, call2, per_sample=True)
+    u, v, q, sums = Squeeze.apply(y, shortcut, *affine, gate.needs_shortcut, state)
+    means, layers = [mean for mean in (u, v) if mean is not None], layers_of(gate)
+    if layers is not None:
+        g = excite(means, layers)
+    else:
+        g = gate.weigh([mean.to(gate.dtype)[..., None, None] for mean in means], torch.float32).flatten(1)
+    mask = drop_mask(drop_path, y)
+    return Tail.apply(y, shortcut, *affine, g if mask is None else g * mask, q, sums, state)
+
+
+class Squeeze(Function):
+    """The means that a gate reads: of the norm's output, and of the shortcut where it has two streams.
+
+    Returns two more tensors without values, through which :class:`Tail` sends q and its sums back: the
+    gradients of y and of the shortcut are written here, once everything that adds to them is known.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        y: Tensor,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        weight2: Any,
+        bias2: Any,
+        both: bool,
+        state: State,
+    ) -> tuple[Tensor | None, ...]:
+        from . import passes
+
+        ctx.set_materialize_grads(False)
+        geometry = Geometry.of(y, per_sample=True)
+        norm, rows = passes.statistics(y, geometry, state.call, weight, bias, squeezed=True)
+        u, centred = passes.squeeze(rows, geometry, norm)
+        norm2 = v = centred2 = None
+        rows2: Any = None
+        if state.call2 is not None:
+            norm2, rows2 = passes.statistics(x, geometry, state.call2, weight2, bias2, squeezed=both)
+        elif both:
+            rows2 = passes.moments(x, geometry, squares=False)
+        if both:
+            v, centred2 = passes.squeeze(rows2, geometry, norm2)
+        state.constants = constants_of(norm, norm2)
+        folded = None if norm2 is None else x
+        ctx.save_for_backward(y, centred, centred2, folded, *state.constants)
+        ctx.state, ctx.shortcut = state, (x.dtype, x.shape)
+        nothing = torch.empty((), dtype=torch.promote_types(y.dtype, x.dtype), device=y.device)
+        sums = u.new_empty(()).expand(2 if norm2 is None else 3, *u.shape)
+        return u, v, nothing.expand(y.shape), sums
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
+        from . import backward_passes, passes
+
+        y, centred, centred2, x, *constants = ctx.saved_tensors
+        state, needs = ctx.state, ctx.needs_input_grad[:6]
+        norm, norm2 = affines_of(constants, state)
+        du, dv, q, sums = grads
+        if q is None or torch.is_grad_enabled():  # the tail has sent its own
+            return *means_again(y, x, norm, norm2, state, du, dv, needs, ctx.shortcut), None, None
+        du, dv = (None if mean is None else mean.contiguous() for mean in (du, dv))
+        geometry, dy = Geometry.of(y, per_sample=True), passes.empty_map(y)
+        affine = backward_passes.affine_gradients(sums[0], sums[1], norm, state.g, 1, du, centred)
+        affine2 = dy2 = None
+        if norm2 is not None:
+            dy2 = passes.empty_map(x)
+            affine2 = backward_passes.affine_gradients(sums[0], sums[2], norm2, None, 1, dv, centred2)
+        backward_passes.input_gradients(
+            q,
+            y,
+            geometry,
+            norm,
+            False,
+            dy,
+            backward_passes.over_processes(affine, state.call),
+            x,
+            state.g,
+            du,
+            dv,
+            norm2,
+            None if affine2 is None else backward_passes.over_processes(affine2, state.call2),
+            dy2,
+        )
+        own = affine_of(affine, norm.weight, norm.bias, needs[2:4])
+        own2 = (None, None) if norm2 is None else affine_of(affine2, norm2.weight, norm2.bias, needs[4:])
+        return dy, q if dy2 is None else dy2, *own, *own2, None, None
+
+
+class Tail(Function):
+    """``relu(shortcut + g norm(y))``; behind a :class:`Squeeze` the maps' gradients are left to it."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        y: Tensor,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        weight2: Any,
+        bias2: Any,
+        g: Tensor | None,
+        q: Tensor | None,
+        sums: Tensor | None,
+        state: State,
+    ) -> Tensor:
+        from . import passes
+
+        geometry = Geometry.of(y, state.per_sample)
+        if q is None:
+            norm, _ = passes.statistics(y, geometry, state.call, weight, bias)
+            norm2 = None
+            if state.call2 is not None:
+                norm2, _ = passes.statistics(x, geometry, state.call2, weight2, bias2)
+            state.constants = constants_of(norm, norm2)
+        norm, norm2 = affines_of(state.constants, state)
+        state.g = None if g is None else g.detach().contiguous()
+        out = passes.empty_map(y, torch.promote_types(y.dtype, x.dtype))
+        passes.apply(y, geometry, norm, out, True, x, state.g, norm2)
+        folded = None if norm2 is None else x
+        ctx.save_for_backward(y, out, g, folded, *state.constants)
+        ctx.state, ctx.squeezed = state, q is not None
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
+        from . import backward_passes, passes
+
+        y, out, g, x, *constants = ctx.saved_tensors
+        state, needs = ctx.state, ctx.needs_input_grad[:7]
+        norm, norm2 = affines_of(constants, state)
+        if torch.is_grad_enabled():
+            return *tail_again(y, x, out, g, norm, norm2, state, grads[0], needs), None, None, None
+        geometry, running = Geometry.of(y, state.per_sample), state.call.running
+        go, gate = like(y, grads[0]), state.g
+        if ctx.squeezed:
+            q: Any = passes.empty_map(out)
+            rows = backward_passes.gradient_sums(
+                go, y, geometry, norm, True, True, out=out, x=x, norm2=norm2, q=q
+            )
+            sums, dg = backward_passes.gate_gradient(rows, geometry, norm)
+            return (None,) * 6 + (dg, q, sums, None)
+        dy = passes.empty_map(y)
+        dy2 = None if norm2 is None else passes.empty_map(x)
+        q = None if running and norm2 is not None else passes.empty_map(out)
+        affine: Any = None
+        affine2: Any = None
+        rows = backward_passes.gradient_sums(
+            go,
+            y,
+            geometry,
+            norm,
+            True,
+            not running or any(needs[2:6]),
+            out=out,
+            x=x,
+            g=gate,
+            norm2=norm2,
+            q=q,
+            dy=dy if running else None,
+            dy2=dy2 if running else None,
+        )
+        if rows is not None:
+            first, second = rows.parts[:2]
+            affine = backward_passes.affine_gradients(first, second, norm, gate, rows.plan.chunks)
+            if norm2 is not None:
+                affine2 = backward_passes.affine_gradients(first, rows.parts[2], norm2)
+        if not running:
+            backward_passes.input_gradients(
+                q,
+                y,
+                geometry,
+                norm,
+                False,
+                dy,
+                backward_passes.over_processes(affine, state.call),
+                x,
+                gate,
+                norm2=norm2,
+                affine2=None if norm2 is None else backward_passes.over_processes(affine2, state.call2),
+                dy2=dy2,
+            )
+        own = affine_of(affine, norm.weight, norm.bias, needs[2:4])
+        own2 = (None, None) if norm2 is None else affine_of(affine2, norm2.weight, norm2.bias, needs[4:6])
+        return dy, q if dy2 is None else dy2, *own, *own2, None, None, None, None

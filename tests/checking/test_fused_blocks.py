@@ -1,0 +1,63 @@
+"""``python -m inimg_mm fused CONFIG``: which blocks are fused on a GPU, and why not."""
+
+import pytest
+import torch
+
+from inimg_mm.__main__ import main
+from inimg_mm.checking import fused_blocks
+from inimg_mm.models import backbones
+
+
+def forms(**options):
+    net = getattr(backbones, options.pop('type', 'SEResNet'))(
+        **{'depth': 50, 'base_channels': 8, 'out_indices': (0,), **options}
+    )
+    return dict(fused_blocks.block_forms(net.train()))
+
+
+def test_what_is_fused_is_listed():
+    assert forms() == {
+        'layer1.0': 'fused end: norm, SE, sum with a projection, ReLU',
+        'layer1.1': 'fused end: norm, SE, sum, ReLU',
+        'layer1.2': 'fused end: norm, SE, sum, ReLU',
+    }
+    options = dict(norm_eval=True, drop_path_rate=0.2, attention=dict(type='CMPESE', view='double_fc'))
+    last = forms(type='ResNet', **options)['layer1.2']
+    assert last == 'fused end: norm with running statistics, DoubleFC, drop path, sum, ReLU'
+
+
+@pytest.mark.parametrize(
+    ('options', 'reason'),
+    [
+        (dict(fused=False), 'fused=False'),
+        (dict(attention=dict(position='post')), "its gate stands at 'post'"),
+        (dict(norm_cfg=dict(type='GN', num_groups=2)), 'its norm is a GroupNorm'),
+        (dict(norm_cfg=dict(type='BN', momentum=None)), 'averages its statistics'),
+        (dict(type='PreActResNet', depth=18), 'does not end in a norm, a sum and a ReLU'),
+    ],
+)
+def test_what_is_plain_says_why(options, reason):
+    assert all(form.startswith('plain end: ') and reason in form for form in forms(**options).values())
+
+
+def test_a_hook_makes_its_block_plain():
+    net = backbones.SEResNet(50, base_channels=8, out_indices=(0,))
+    net.layer1[1].bn3.register_forward_hook(lambda *_: None)
+    found = dict(fused_blocks.block_forms(net))
+    assert 'its norm has a hook' in found['layer1.1']
+    assert found['layer1.2'].startswith('fused')
+
+
+def test_the_command_on_a_machine_without_a_gpu(monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    assert main(['fused', 'configs/imagenet/se-r50_32xb32_in1k.py']) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == 'This machine: every block is computed plainly: there is no CUDA device.'
+    assert sum('fused end: norm, SE, sum' in line for line in lines) == 16
+
+
+def test_a_config_that_is_not_there(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(['fused', 'nowhere.py'])
+    assert stop.value.code
+    assert 'nowhere.py' in capsys.readouterr().err

@@ -1,0 +1,169 @@
+"""What is read and written where: canaries around every buffer, launches, and what is kept for backward."""
+
+import pytest
+import torch
+from torch import nn
+
+from helpers.fused import LAYOUTS, MODES, Ending, gate_of, maps, results, set_up
+from inimg_mm.models import backbones
+from inimg_mm.models.fused import backward_passes, calibration_passes, norm_act, passes
+from inimg_mm.models.fused.calibrate import calibrate
+
+CANARY = 12345.0
+ROOM = 64
+"""Values before and after each buffer; a multiple of what a vector access reads."""
+
+
+def fenced(shape, dtype, layout=torch.contiguous_format):
+    """A tensor with canaries before and behind it, and a function that says whether they live."""
+    size = 1
+    for side in shape:
+        size *= side
+    room = torch.full((size + 2 * ROOM,), CANARY, dtype=dtype)
+    body = room[ROOM : ROOM + size]
+    if layout is torch.channels_last:
+        n, c, h, w = shape
+        body = body.view(n, h, w, c).permute(0, 3, 1, 2)
+    else:
+        body = body.view(shape)
+    value = torch.full((), CANARY, dtype=dtype)
+    return body, lambda: bool((room[:ROOM] == value).all() and (room[ROOM + size :] == value).all())
+
+
+@pytest.fixture
+def fences(monkeypatch):
+    """Put every buffer of the passes between canaries; returns what tells whether they live."""
+    alive = []
+
+    def empty(*shape, like):
+        body, check = fenced(shape, torch.float32)
+        alive.append(check)
+        return body
+
+    def empty_map(like, dtype=None):
+        last = like.is_contiguous(memory_format=torch.channels_last)
+        body, check = fenced(like.shape, dtype or like.dtype, LAYOUTS[last])
+        alive.append(check)
+        return body
+
+    for module in (passes, backward_passes, calibration_passes):
+        monkeypatch.setattr(module, 'empty', empty)
+    monkeypatch.setattr(passes, 'empty_map', empty_map)
+    return alive
+
+
+@pytest.mark.parametrize('layout', LAYOUTS)
+@pytest.mark.parametrize('mode', MODES)
+@pytest.mark.parametrize('shape', [(2, 5, 3, 7), (2, 130, 1, 1)])
+def test_nothing_is_read_or_written_outside(fences, shape, mode, layout):
+    ending, _ = set_up(Ending(shape[1], gate_of('DoubleFC', shape[1]), projected=True), mode)
+    inputs = []
+    for values in maps(*shape):
+        body, check = fenced(shape, torch.float32, layout)
+        body.copy_(values.detach())
+        inputs.append(body.detach().requires_grad_())
+        fences.append(check)
+    found = results(ending, ending, inputs)
+    norm_act(inputs[0], ending.norm, ending.relu, True).sum().backward()
+    assert len(fences) > 10
+    assert all(alive() for alive in fences)
+    largest = max(value.abs().max() for name, value in found.items() if 'running' not in name)
+    assert largest < CANARY / 10  # no canary was read, either
+
+
+@pytest.mark.parametrize('layout', LAYOUTS)
+@pytest.mark.parametrize('mode', MODES)
+def test_the_calibration_stays_inside_too(fences, mode, layout):
+    norms, _ = set_up(nn.ModuleList(nn.BatchNorm2d(5) for _ in range(2)), mode)
+    inputs = []
+    for shape in ((2, 5, 7, 6), (2, 5, 7, 6), (2, 5, 2, 2)):
+        body, check = fenced(shape, torch.float32, layout)
+        body.copy_(maps(*shape, number=1)[0].detach())
+        inputs.append(body.detach().requires_grad_())
+        fences.append(check)
+    out = calibrate(*inputs, *norms, True)
+    out.sum().backward()
+    assert all(alive() for alive in fences)
+    assert max(x.abs().max() for x in (out, *(x.grad for x in inputs))) < CANARY / 10
+
+
+@pytest.fixture
+def launches(monkeypatch):
+    """Count what is launched, the trial of the first use aside."""
+    norm_act(*maps(2, 4, 3, 3, number=1), nn.BatchNorm2d(4), None, True)
+    count = [0]
+
+    def counted(*arguments, launch=passes.launch, **options):
+        count[0] += 1
+        launch(*arguments, **options)
+
+    for module in (passes, backward_passes, calibration_passes):
+        monkeypatch.setattr(module, 'launch', counted)
+    return count
+
+
+def forward_and_backward(count, function, *inputs):
+    count[0] = 0
+    out = function(*inputs)
+    forward, count[0] = count[0], 0
+    out.sum().backward()
+    return forward, count[0]
+
+
+@pytest.mark.parametrize(('mode', 'expected'), [('batch', (3, 3)), ('running', (1, 2)), ('frozen', (1, 1))])
+def test_launches_of_a_norm(launches, mode, expected):
+    norm, _ = set_up(nn.BatchNorm2d(6), mode)
+    (y,) = maps(2, 6, 3, 4, number=1)
+    assert forward_and_backward(launches, lambda y: norm_act(y, norm, nn.ReLU(), True), y) == expected
+
+
+@pytest.mark.parametrize(
+    ('kind', 'projected', 'mode', 'expected'),
+    [
+        (None, False, 'batch', (3, 3)),
+        (None, True, 'batch', (5, 4)),
+        (None, False, 'running', (1, 2)),
+        (None, False, 'frozen', (1, 1)),
+        ('SE', False, 'batch', (5, 6)),
+        ('SE', True, 'batch', (7, 7)),
+        ('SE', False, 'frozen', (4, 6)),
+        ('DoubleFC', False, 'batch', (7, 6)),
+        ('DoubleFC', True, 'batch', (8, 7)),
+    ],
+)
+def test_launches_of_a_tail(launches, kind, projected, mode, expected):
+    ending, _ = set_up(Ending(6, gate_of(kind, 6), projected), mode)
+    assert forward_and_backward(launches, ending, *maps(2, 6, 3, 4)) == expected
+
+
+@pytest.mark.parametrize(('mode', 'expected'), [('batch', (5, 7)), ('running', (1, 5))])
+def test_launches_of_a_calibration(launches, mode, expected):
+    norms, _ = set_up(nn.ModuleList(nn.BatchNorm2d(4) for _ in range(2)), mode)
+    inputs = [*maps(2, 4, 6, 6), *maps(2, 4, 2, 2, number=1)]
+    assert forward_and_backward(launches, lambda *maps: calibrate(*maps, *norms, True), *inputs) == expected
+
+
+@pytest.mark.parametrize(
+    ('net', 'expected'),
+    [
+        (dict(), (9, 9)),
+        (dict(attention=dict(type='SE')), (11, 12)),
+        (dict(attention=dict(type='CMPESE', view='double_fc')), (13, 12)),
+        (dict(type='SCNet'), (20, 22)),
+    ],
+)
+def test_launches_of_a_bottleneck(launches, net, expected):
+    options = {'type': 'ResNet', 'depth': 50, 'base_channels': 4, 'out_indices': (0,), 'fused': True, **net}
+    block = getattr(backbones, options.pop('type'))(**options).layer1[1].train()
+    assert forward_and_backward(launches, block, *maps(2, 16, 6, 6, number=1)) == expected
+
+
+@pytest.mark.parametrize('kind', [None, 'SE', 'DoubleFC'])
+def test_only_y_and_the_output_are_kept(kind):
+    ending, _ = set_up(Ending(6, gate_of(kind, 6)), 'batch')
+    y, x = maps(2, 6, 8, 8)
+    kept = {}
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.setdefault(t.data_ptr(), t), lambda t: t):
+        out = ending(y, x)
+    big = {pointer for pointer, tensor in kept.items() if tensor.numel() == y.numel()}
+    assert big == {y.data_ptr(), out.data_ptr()}

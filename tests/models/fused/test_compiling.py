@@ -1,0 +1,156 @@
+"""What Triton's compiler makes of the kernels for cards that are not there: no spills, wide accesses."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+triton = pytest.importorskip('triton')
+compiler = pytest.importorskip('triton.compiler')
+PTXAS = Path(triton.__file__).parent / 'backends/nvidia/bin/ptxas'
+pytestmark = pytest.mark.skipif(not PTXAS.exists(), reason='this Triton has no assembler')
+
+NORM = ['mean', 'scale', 'weight', 'bias']
+NORM2 = ['mean2', 'scale2', 'weight2']
+MAPS = ['y', 'y2', 'x', 'out', 'go', 'q', 'dy', 'dy2', 'z3', 'z2', 'dl', 'dz3']
+KINDS = dict(batches='i64', rows='i32', cols='i32')
+NUMBERS = ['eps', 'eps2', 'momentum', 'count', 'inverse_hw']
+INTEGERS = [
+    'HW',
+    'C',
+    'sn',
+    'sp',
+    'sc',
+    'steps',
+    'S',
+    'R',
+    'chunk',
+    'rows_a_gate',
+    'N',
+    'K',
+    'W',
+    'W2',
+    'sn2',
+    'sp2',
+    'sc2',
+]
+MAP_CASES = {
+    'moments': (['y', 'means', 'squares'], {}),
+    'apply': (['y', 'x', 'g', 'out', *NORM, *NORM2, 'bias2'], dict(RUNNING=False, RELU=True)),
+    'gradient_sums': (
+        ['go', 'out', 'y', 'y2', 'q', *NORM, *NORM2, 'sums', 'centred', 'centred2'],
+        dict(RUNNING=False, RELU=True),
+    ),
+    'input_gradients': (
+        ['q', 'y', 'y2', 'g', 'du', 'dv', 'dy', 'dy2', *NORM, *NORM2]
+        + ['beta', 'gamma', 'beta2', 'gamma2', 'inverse_count'],
+        dict(RUNNING=False, RELU=False),
+    ),
+}
+TABLES = ['rows', 'cols']
+CALIBRATION_CASES = {
+    'calibrate': (
+        ['z3', 'y', 'z2', 'out', *NORM, *NORM2, 'bias2', *TABLES],
+        dict(RUNNING=False, RUNNING2=False),
+    ),
+    'calibration_gradients': (
+        ['go', 'z3', 'y', 'z2', 'dl', 'dz3', *NORM, *NORM2, 'bias2', *TABLES]
+        + ['sums', 'centred', 'beta', 'gamma', 'inverse_count'],
+        dict(RUNNING=False, RUNNING2=False),
+    ),
+}
+CHANNEL_CASES = {
+    'merge': (
+        ['means', 'squares', 'mean', 'scale', 'share', 'running_mean', 'running_var', 'batches'],
+        dict(BR=256, BC=8, LOCAL=False),
+    ),
+    'squeeze': (['means', 'squeezed', 'centred', *NORM], dict(BS=32, BC=128, RUNNING=False)),
+    'gate_gradient': (
+        ['sums', 'centred', 'centred2', 'all_sums', 'all_centred', 'all_centred2', 'dg', *NORM],
+        dict(BS=32, BC=128, RUNNING=False),
+    ),
+    'excite': (
+        ['u', 'v', 'w1', 'v1', 'w2', 'code', 'g'],
+        dict(BJ=128, BK=64, WARPS=16),
+    ),
+    'mean_gradients': (
+        ['dg', 'g', 'code', 'w1', 'v1', 'w2', 'dz', 'dcode', 'du', 'dv'],
+        dict(BJ=128, BK=64, WARPS=16),
+    ),
+    'weight_gradients': (
+        ['u', 'v', 'code', 'dz', 'dcode', 'dw1', 'dv1', 'dw2'],
+        dict(BN=32, BC=16, BJ=64),
+    ),
+    'affine_gradients': (
+        ['sums', 'centred', 'g', 'du', 'means', 'beta', 'gamma', 'scale'],
+        dict(BR=256, BC=8, RUNNING=False),
+    ),
+}
+TILES = {'bf16': dict(BP=16, BC=128, CL=True, FULL=True), 'fp16': dict(BP=512, BC=4, CL=False, FULL=True)}
+"""Channels last and NCHW, as :func:`inimg_mm.models.fused.geometry.plan` divides large maps."""
+
+
+def assembled(kernel, given, constants, dtype, capability, folder):
+    """The kernel's PTX, and what the assembler says of it."""
+    signature, fixed, attributes = {}, {}, {}
+    for index, parameter in enumerate(kernel.params):
+        name = parameter.name
+        if name in constants or not (name in given or name in NUMBERS or name in INTEGERS):
+            signature[name], fixed[index,] = 'constexpr', constants.get(name)
+        elif name in given:
+            kind = dtype if name in MAPS else KINDS.get(name, 'fp32')
+            signature[name] = f'*{kind}'
+        else:
+            signature[name] = 'fp32' if name in NUMBERS else 'i32'
+        free = name in (kernel.do_not_specialize or [])
+        if signature[name][0] == '*' or (signature[name] == 'i32' and not free):
+            attributes[index,] = [['tt.divisibility', 16]]
+    source = compiler.ASTSource(kernel, signature, fixed, attributes)
+    target = triton.backends.compiler.GPUTarget('cuda', capability, 32)
+    options = {'num_warps': constants.get('WARPS', 4)}
+    ptx = triton.compile(source, target=target, options=options).asm['ptx']
+    path = folder / 'kernel.ptx'
+    path.write_text(ptx)
+    arch = f'-arch=sm_{capability}' + ('a' if capability == 90 else '')
+    done = subprocess.run(
+        [PTXAS, arch, '-v', path, '-o', folder / 'kernel.cubin'], capture_output=True, text=True, check=True
+    )
+    return ptx, done.stderr
+
+
+def assert_no_spills(report):
+    assert int(re.search(r'(\d+) bytes spill stores', report)[1]) == 0
+    assert (
+        int(re.search(r'Used (\d+) registers', report)[1]) <= 168
+    )  # three blocks of four warps a multiprocessor
+
+
+@pytest.mark.parametrize('capability', [80, 90])
+@pytest.mark.parametrize('dtype', TILES)
+@pytest.mark.parametrize('name', [*MAP_CASES, *CALIBRATION_CASES])
+def test_kernels_over_maps(name, dtype, capability, tmp_path):
+    from inimg_mm.models.fused import calibration_kernels, map_kernels
+
+    given, constants = {**MAP_CASES, **CALIBRATION_CASES}[name]
+    unit = dict(sc=1, sc2=1) if TILES[dtype]['CL'] else dict(sp=1, sp2=1)
+    kernel = getattr(map_kernels if name in MAP_CASES else calibration_kernels, name)
+    unit = {axis: 1 for axis in unit if axis in [parameter.name for parameter in kernel.params]}
+    ptx, report = assembled(kernel, given, {**TILES[dtype], **unit, **constants}, dtype, capability, tmp_path)
+    assert_no_spills(report)
+    assert re.search(r'ld\.global[\w.:]*\.v4\.b32', ptx)  # 16 bytes at once
+    writes_maps = {'out', 'q', 'dy'} & set(given)
+    assert not writes_maps or re.search(r'st\.global[\w.:]*\.v4\.b32', ptx)
+    assert not re.search(r'\b(atom|red)\.', ptx)
+
+
+@pytest.mark.parametrize('capability', [80, 90])
+@pytest.mark.parametrize('name', CHANNEL_CASES)
+def test_kernels_over_channels(name, capability, tmp_path):
+    from inimg_mm.models.fused import channel_kernels, gate_kernels
+
+    given, constants = CHANNEL_CASES[name]
+    room = channel_kernels if hasattr(channel_kernels, name) else gate_kernels
+    ptx, report = assembled(getattr(room, name), given, constants, 'fp32', capability, tmp_path)
+    assert_no_spills(report)
+    assert not re.search(r'\b(atom|red)\.', ptx)
