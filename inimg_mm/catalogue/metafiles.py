@@ -37,7 +37,7 @@ def update_metafiles(configs: Path, report: Callable[[Path], None] = lambda path
         The files that changed.
 
     Raises:
-        ValueError: If a config cannot be read, or its model cannot be built.
+        UsageError: If a config cannot be read, or its model cannot be built.
     """
     tasks: dict[str, list[dict[str, Any]]] = {}
     for path in config_files(configs):
@@ -90,7 +90,7 @@ def describe(path: Path) -> dict[str, Any]:
         path: ``configs/<task>/<name>.py``.
 
     Raises:
-        ValueError: If the config cannot be read, or its model cannot be built.
+        UsageError: If the config cannot be read, or its model cannot be built.
     """
     task = path.parent.name
     if task not in DATA:

@@ -6,6 +6,7 @@ from mmpretrain.datasets import CustomDataset
 
 from inimg_mm.data_files.class_folders import read_class_folders
 from inimg_mm.data_files.image_files import SUFFIXES
+from inimg_mm.errors import UsageError
 
 
 class ClassFolders(CustomDataset):
@@ -24,7 +25,7 @@ class ClassFolders(CustomDataset):
         found = read_class_folders(self.img_prefix)
         classes = tuple(self.CLASSES or found.images)
         if unknown := sorted(set(classes) ^ set(found.images)):
-            raise ValueError(
+            raise UsageError(
                 f'{self.img_prefix} has the class folders {sorted(found.images)}, and the classes are '
                 f'{sorted(classes)}: {unknown[0]!r} is in one only'
             )

@@ -21,7 +21,7 @@ def set_scale(train: Iterable[Node], test: Iterable[Node], size: Size, heights_f
         heights_first: Whether random crops are given their height first, as in mmpretrain.
 
     Raises:
-        ValueError: If the training or the test images would keep their size.
+        UsageError: If the training or the test images would keep their size.
     """
     width, height = size
     random_crop = (height, width) if heights_first else (width, height)
@@ -42,7 +42,7 @@ def set_scale(train: Iterable[Node], test: Iterable[Node], size: Size, heights_f
             transform.update(settings.get(kind, {}))
             found |= kind in settings
         if not found:
-            raise ValueError(
+            raise UsageError(
                 f'the {name} pipeline has none of {", ".join(settings)}, which image_scale={size!r} could set'
             )
 
@@ -51,11 +51,11 @@ def set_flip(train: Iterable[Node], probability: float) -> None:
     """Have the training transforms mirror with a probability.
 
     Raises:
-        ValueError: If none of them mirrors.
+        UsageError: If none of them mirrors.
     """
     flips = [transform for transform in train if type_name(transform) == 'RandomFlip']
     if not flips:
-        raise ValueError(
+        raise UsageError(
             f'the training pipeline has no RandomFlip whose prob could be set to {probability!r}'
         )
     for transform in flips:

@@ -10,7 +10,7 @@ from typing import Any
 
 from mmengine.config import Config, DictAction
 
-from inimg_mm.errors import UsageError, raised_here
+from inimg_mm.errors import UsageError
 from inimg_mm.output_files import told_apart
 
 from .configs import OWN_DATA_OPTIONS, load_config
@@ -84,7 +84,7 @@ def read_config(args: argparse.Namespace) -> Config:
     """Load the config that the arguments of :func:`config_parser` describe.
 
     Raises:
-        ValueError: See :func:`.load_config`.
+        UsageError: See :func:`.load_config`.
     """
     if 'local_rank' in args:
         os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
@@ -144,7 +144,7 @@ def mistakes_in_one_line() -> Iterator[None]:
     """Print a user's mistake as one line and exit with status 2; a bug keeps its traceback.
 
     What is stopped by a signal ends in one line, too, see :func:`.stops_in_one_line`. A mistake is a
-    ``ValueError`` that a module of this package raised, wherever it surfaces.
+    :class:`.UsageError`, wherever it surfaces.
     """
     try:
         with stops_in_one_line():
@@ -160,7 +160,7 @@ def mistakes_in_one_line() -> Iterator[None]:
 def _mistake(error: BaseException | None) -> BaseException | None:
     """The outermost mistake among an exception and its causes."""
     while error is not None:
-        if isinstance(error, UsageError) or (isinstance(error, ValueError) and raised_here(error)):
+        if isinstance(error, UsageError):
             return error
         error = error.__cause__ or error.__context__
     return None

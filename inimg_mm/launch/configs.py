@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.config import Config
 
 from inimg_mm.datasets import own_data
-from inimg_mm.errors import UsageError, raised_here
+from inimg_mm.errors import UsageError
 from inimg_mm.host_facts import HOSTS
 
 from .bases import bases_by_scope
@@ -42,7 +42,7 @@ def load_config(
         UsageError: If the file is missing, cannot be read or has no model, the host is unknown or not
             installed, an option does not fit the config, or one of the data is unknown or goes without
             ``data_root``.
-        ValueError: If the data does not fit, see :func:`inimg_mm.datasets.own_data`.
+        UsageError: If the data does not fit, see :func:`inimg_mm.datasets.own_data`.
     """
     path = Path(path)
     cfg = _read(path)
@@ -77,7 +77,7 @@ def _read(path: Path) -> Config:
         with bases_by_scope():
             return Config.fromfile(path)
     except Exception as error:  # a config is a program, which can do anything wrong
-        if isinstance(error, ValueError) and raised_here(error):  # own_data's, in the config
+        if isinstance(error, UsageError):  # own_data's, in the config
             raise
         if isinstance(error, ModuleNotFoundError):  # of a `_base_ = 'host::…'`
             for host in HOSTS:

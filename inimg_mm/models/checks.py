@@ -7,6 +7,8 @@ from typing import Any
 
 from mmengine.registry import MODELS as ROOT_MODELS
 
+from inimg_mm.errors import UsageError
+
 
 def is_integer(value: Any) -> bool:
     """Whether a value is an integer, NumPy's included and flags not."""
@@ -17,10 +19,10 @@ def positive_integer(name: str, value: Any) -> int:
     """Check a count or a size.
 
     Raises:
-        ValueError: If it is not an integer of at least 1.
+        UsageError: If it is not an integer of at least 1.
     """
     if not is_integer(value) or value < 1:
-        raise ValueError(f'{name} must be an integer of at least 1, got {value!r}')
+        raise UsageError(f'{name} must be an integer of at least 1, got {value!r}')
     return int(value)
 
 
@@ -28,10 +30,10 @@ def one_each(name: str, values: Any, number: int, things: str = 'stages') -> tup
     """Check an argument that holds one value for each of ``number`` things.
 
     Raises:
-        ValueError: If it holds another number of values.
+        UsageError: If it holds another number of values.
     """
     if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != number:
-        raise ValueError(f'{name} must hold one value for each of {number} {things}, got {values!r}')
+        raise UsageError(f'{name} must hold one value for each of {number} {things}, got {values!r}')
     return tuple(values)
 
 
@@ -39,10 +41,10 @@ def one_flag_each(name: str, values: Any, number: int) -> tuple[bool, ...]:
     """Check an argument that holds one flag for each of ``number`` stages.
 
     Raises:
-        ValueError: If it holds another number of values, or one that is no flag.
+        UsageError: If it holds another number of values, or one that is no flag.
     """
     if any(value not in (False, True) for value in one_each(name, values, number)):
-        raise ValueError(f'{name} must be True or False for each of {number} stages, got {values!r}')
+        raise UsageError(f'{name} must be True or False for each of {number} stages, got {values!r}')
     return tuple(bool(value) for value in values)
 
 
@@ -50,7 +52,7 @@ def one_size_each(name: str, values: Any, number: int, things: str = 'stages') -
     """Check an argument that holds one positive integer for each of ``number`` things.
 
     Raises:
-        ValueError: If it holds another number of values, or one that is not an integer of at least 1.
+        UsageError: If it holds another number of values, or one that is not an integer of at least 1.
     """
     values = one_each(name, values, number, things)
     return tuple(positive_integer(f'each of {name}={values!r}', value) for value in values)
@@ -60,19 +62,19 @@ def layer_config(name: str, config: Any, example: str) -> None:
     """Check the config of a norm or a convolution; None is one, too.
 
     Raises:
-        ValueError: If it is not a dict with a type that is registered.
+        UsageError: If it is not a dict with a type that is registered.
     """
     if config is None:
         return
     if not isinstance(config, Mapping) or not config.get('type'):
-        raise ValueError(f'{name} must be a config such as {example}, got {config!r}')
+        raise UsageError(f'{name} must be a config such as {example}, got {config!r}')
     kind = config['type']
     if isinstance(kind, str):
         with ROOT_MODELS.switch_scope_and_registry(None) as registry:  # where mmcv looks
             if registry.get(kind) is None:
-                raise ValueError(f'{name} has the unknown type {kind!r}; write one such as {example}')
+                raise UsageError(f'{name} has the unknown type {kind!r}; write one such as {example}')
     if kind == 'GN' and not is_integer(config.get('num_groups')):
-        raise ValueError(f"{name}=dict(type='GN') lacks num_groups: dict(type='GN', num_groups=32)")
+        raise UsageError(f"{name}=dict(type='GN') lacks num_groups: dict(type='GN', num_groups=32)")
 
 
 def groups_divide(name: str, config: Mapping[str, Any], channels: Mapping[str, int]) -> None:
@@ -84,12 +86,12 @@ def groups_divide(name: str, config: Mapping[str, Any], channels: Mapping[str, i
         channels: Channels of the narrowest layers, by their names.
 
     Raises:
-        ValueError: If they do not.
+        UsageError: If they do not.
     """
     groups = config['num_groups'] if config['type'] == 'GN' else 1
     for layer, number in channels.items():
         if number % groups:
-            raise ValueError(
+            raise UsageError(
                 f"{name}=dict(type='GN', num_groups={groups}) does not fit {layer}, which has {number} "
                 f'channels: write num_groups={math.gcd(groups, number)}'
             )

@@ -41,7 +41,7 @@ def measure(
         **overrides: Arguments of the backbone.
 
     Raises:
-        ValueError: If the name is unknown or an argument cannot be honoured.
+        UsageError: If the name is unknown or an argument cannot be honoured.
     """
     model = zoo.get(name)
     size = model.image_size if image_size is None else image_size

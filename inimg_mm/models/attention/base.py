@@ -8,6 +8,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from inimg_mm.errors import UsageError
 from inimg_mm.models.checks import positive_integer
 
 
@@ -40,7 +41,7 @@ class Gate(BaseModule):
             Weights, (N, C, 1, 1), of the residual's dtype.
 
         Raises:
-            ValueError: If the gate compares both streams and ``shortcut`` is None.
+            UsageError: If the gate compares both streams and ``shortcut`` is None.
         """
         streams = [residual]
         if self.needs_shortcut:
@@ -72,12 +73,12 @@ class Gate(BaseModule):
         """Turn the streams' means, each (N, C, 1, 1), residual first, into weights (N, C, 1, 1)."""
 
 
-def no_shortcut_error(name: str, place: str | None = None) -> ValueError:
+def no_shortcut_error(name: str, place: str | None = None) -> UsageError:
     """The error of a gate that compares two streams where there is only one."""
     reason = 'and here there is no shortcut'
     if place is not None:
         reason = f"which do not meet in {place}: leave it in position='standard'"
-    return ValueError(
+    return UsageError(
         f'{name} compares the residual with the shortcut, {reason}; gates that fit: '
         "type='SE', or type='InnerImaging' with streams=1"
     )
@@ -87,7 +88,7 @@ def hidden_width(channels: int, reduction: int) -> int:
     """Width of a gate's code: ``max(channels // reduction, 1)``, without further rounding.
 
     Raises:
-        ValueError: If ``reduction`` is not a positive integer.
+        UsageError: If ``reduction`` is not a positive integer.
     """
     return max(channels // positive_integer('reduction', reduction), 1)
 

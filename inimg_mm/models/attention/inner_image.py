@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from inimg_mm.errors import UsageError
 from inimg_mm.models.checks import positive_integer
 
 
@@ -46,7 +47,7 @@ class InnerImage:
                 width halved until it has them.
 
         Raises:
-            ValueError: If ``fold`` has another form or does not divide C.
+            UsageError: If ``fold`` has another form or does not divide C.
         """
         if fold is None:
             return cls(channels, streams, 1, channels)
@@ -54,7 +55,7 @@ class InnerImage:
         while streams * -(-channels // width) < min_height and width > 1:
             width //= 2
         if channels % width and not pad:
-            raise ValueError(
+            raise UsageError(
                 f'fold={fold!r} does not divide {channels} channels; widths that do: {_divisors(channels)}, '
                 f'or write fold=dict(width={width}, pad=True) to fill the last row with zeros'
             )
@@ -86,7 +87,7 @@ def _row_width(channels: int, fold: int | dict[str, Any]) -> tuple[int, bool]:
     if not isinstance(spec, dict) or not (
         set(spec) <= {'width', 'pad'} and 'width' in spec or set(spec) == {'rows'}
     ):
-        raise ValueError(
+        raise UsageError(
             f'fold must be None, a width such as 16, dict(width=16, pad=True) or dict(rows=10), got {fold!r}'
         )
     for key in ('width', 'rows'):
@@ -95,7 +96,7 @@ def _row_width(channels: int, fold: int | dict[str, Any]) -> tuple[int, bool]:
     if 'width' in spec:
         return spec['width'], bool(spec.get('pad', False))
     if channels % spec['rows']:
-        raise ValueError(
+        raise UsageError(
             f'fold={fold!r} does not divide {channels} channels; rows that do: {_divisors(channels)}'
         )
     return channels // spec['rows'], False

@@ -9,6 +9,7 @@ from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from inimg_mm.errors import UsageError
 from inimg_mm.models.checks import layer_config, positive_integer
 from inimg_mm.models.eager import is_untouched
 
@@ -82,7 +83,7 @@ class InnerImaging(Gate):
         init_cfg: mmengine's initialiser config.
 
     Raises:
-        ValueError: If an option is out of its range, the fold does not divide C, or the
+        UsageError: If an option is out of its range, the fold does not divide C, or the
             image is smaller than a filter.
     """
 
@@ -101,9 +102,9 @@ class InnerImaging(Gate):
     ) -> None:
         super().__init__(init_cfg)
         if streams not in (1, 2):
-            raise ValueError(f'streams must be 1 (residual) or 2 (residual and shortcut), got {streams!r}')
+            raise UsageError(f'streams must be 1 (residual) or 2 (residual and shortcut), got {streams!r}')
         if aggregate not in ('map', 'code'):
-            raise ValueError(f"aggregate must be 'map' or 'code', got {aggregate!r}")
+            raise UsageError(f"aggregate must be 'map' or 'code', got {aggregate!r}")
         maps = max((planes or channels) // 16, 1) if maps is None else positive_integer('maps', maps)
         kernels = _checked_kernels(filters)
         self.needs_shortcut = streams == 2
@@ -163,7 +164,7 @@ class DoubleFC(Gate):
         init_cfg: mmengine's initialiser config.
 
     Raises:
-        ValueError: If ``reduction`` is not a positive integer.
+        UsageError: If ``reduction`` is not a positive integer.
     """
 
     needs_shortcut = True
@@ -210,14 +211,14 @@ def cmpe_se(
         norm_cfg: Config of the norm over the maps; 'double_fc' has none.
 
     Raises:
-        ValueError: If ``view`` is unknown, an option does not belong to it, or the gate refuses it.
+        UsageError: If ``view`` is unknown, an option does not belong to it, or the gate refuses it.
     """
     if view != 'folded_3x3' and fold is not None:
-        raise ValueError(f"fold belongs to view='folded_3x3'; view={view!r} takes none")
+        raise UsageError(f"fold belongs to view='folded_3x3'; view={view!r} takes none")
     if view == 'double_fc':
         return DoubleFC(channels, reduction)
     if view not in list(CMPE_SE_FILTERS):
-        raise ValueError(f'unknown CMPE-SE view {view!r}; choose from {["double_fc", *CMPE_SE_FILTERS]}')
+        raise UsageError(f'unknown CMPE-SE view {view!r}; choose from {["double_fc", *CMPE_SE_FILTERS]}')
     if view == 'folded_3x3' and fold is None:
         fold = 16
     filters = (CMPE_SE_FILTERS[view],)
@@ -232,14 +233,14 @@ def _checked_kernels(filters: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
     valid = isinstance(filters, Sequence) and len(filters) > 0
     valid = valid and all(isinstance(f, Sequence) and len(f) == 2 for f in filters)
     if not valid or not all(isinstance(side, int) and side > 0 for f in filters for side in f):
-        raise ValueError(f'filters must be (height, width) pairs such as ((1, 1), (2, 1)), got {filters!r}')
+        raise UsageError(f'filters must be (height, width) pairs such as ((1, 1), (2, 1)), got {filters!r}')
     return [(height, width) for height, width in filters]
 
 
 def _check_fits(kernel: tuple[int, int], image: InnerImage) -> None:
     height, width = image.shape
     if kernel[0] > height or kernel[1] > width:
-        raise ValueError(
+        raise UsageError(
             f'filter {kernel} is larger than the {height}x{width} inner image of {image.channels} channels; '
             f'filters of at most {height}x{width} fit, and fold=16 or two streams make the image taller'
         )

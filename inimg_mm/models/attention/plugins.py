@@ -44,7 +44,7 @@ class InnerImagingPlugin(InnerImaging):
         **options: See :class:`InnerImaging`; ``streams`` can only be 1.
 
     Raises:
-        ValueError: If ``streams`` is 2.
+        UsageError: If ``streams`` is 2.
     """
 
     _abbr_ = 'gate'

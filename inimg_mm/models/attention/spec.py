@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from inimg_mm.config_tree import type_name
+from inimg_mm.errors import UsageError
 from inimg_mm.models.checks import one_flag_each
 
 from .base import Gate, no_shortcut_error
@@ -40,7 +41,7 @@ class Attention:
         positions: Where in the backbone's blocks a gate can stand.
 
     Raises:
-        ValueError: If the type, an option or the position is unknown (the choices are named), ``stages``
+        UsageError: If the type, an option or the position is unknown (the choices are named), ``stages``
             has another length, or an option is out of its range.
     """
 
@@ -53,7 +54,7 @@ class Attention:
         positions: Sequence[str] = (STANDARD,),
     ) -> None:
         if spec is not None and not isinstance(spec, Mapping):
-            raise ValueError(f'attention must be a dict with a type of {list(GATES)}, got {spec!r}')
+            raise UsageError(f'attention must be a dict with a type of {list(GATES)}, got {spec!r}')
         self.options: dict[str, Any] = copy.deepcopy(dict(spec or {}))
         self.type = self.options.pop('type', None)
         stages = self.options.pop('stages', None)
@@ -61,7 +62,7 @@ class Attention:
         self.stages = one_flag_each('attention stages', stages, num_stages)
         self.position = self.options.pop('position', STANDARD)
         if self.position not in list(positions):
-            raise ValueError(
+            raise UsageError(
                 f'attention position={self.position!r} is no place for a gate in these blocks; '
                 f'choose from {list(positions)}'
             )
@@ -70,13 +71,13 @@ class Attention:
         if spec is None:
             return
         if self.type not in list(GATES):
-            raise ValueError(f'unknown attention type {self.type!r}; choose from {list(GATES)}')
+            raise UsageError(f'unknown attention type {self.type!r}; choose from {list(GATES)}')
         self.factory = GATES[self.type]
         accepted = list(inspect.signature(self.factory).parameters)
         choices = [name for name in accepted if name not in _FROM_THE_BLOCK]
         unknown = [name for name in self.options if name not in choices]
         if unknown:
-            raise ValueError(
+            raise UsageError(
                 f'attention type {self.type!r} has no option {unknown[0]!r}; choose from {choices}'
             )
         self.takes_planes = 'planes' in accepted
@@ -95,7 +96,7 @@ class Attention:
             The gate, or None where the stage has none.
 
         Raises:
-            ValueError: If the gate cannot be had for that many channels, or compares two streams that do
+            UsageError: If the gate cannot be had for that many channels, or compares two streams that do
                 not meet where it stands.
         """
         if self.factory is None or not self.stages[stage]:

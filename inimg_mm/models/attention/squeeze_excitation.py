@@ -7,6 +7,7 @@ import torch
 from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 
+from inimg_mm.errors import UsageError
 from inimg_mm.models.checks import positive_integer
 
 from .base import Gate, hidden_width
@@ -37,7 +38,7 @@ class SE(Gate):
         init_cfg: mmengine's initialiser config.
 
     Raises:
-        ValueError: If ``reduction`` or ``divisor`` is not a positive integer, or ``excitation`` is unknown.
+        UsageError: If ``reduction`` or ``divisor`` is not a positive integer, or ``excitation`` is unknown.
     """
 
     attribute = 'se_layer'
@@ -53,7 +54,7 @@ class SE(Gate):
     ) -> None:
         super().__init__(init_cfg)
         if excitation not in list(EXCITATIONS):
-            raise ValueError(f'excitation must be one of {list(EXCITATIONS)}, got {excitation!r}')
+            raise UsageError(f'excitation must be one of {list(EXCITATIONS)}, got {excitation!r}')
         hidden = _round_width(hidden_width(channels, reduction), divisor)
         self.conv1 = ConvModule(channels, hidden, 1, bias=bias, act_cfg=dict(type='ReLU'))
         self.conv2 = ConvModule(hidden, channels, 1, bias=bias, act_cfg=None)
@@ -85,7 +86,7 @@ class OtherSqueezeSE(SE):
         **options: See :class:`SE`.
 
     Raises:
-        ValueError: As :class:`SE`.
+        UsageError: As :class:`SE`.
     """
 
     def __init__(self, channels: int, squeeze: str, **options: Any) -> None:
@@ -121,11 +122,11 @@ def squeeze_excitation(
         excitation: See :class:`SE`.
 
     Raises:
-        ValueError: If ``squeeze`` is unknown, or the gate refuses an option.
+        UsageError: If ``squeeze`` is unknown, or the gate refuses an option.
     """
     options: dict[str, Any] = dict(reduction=reduction, bias=bias, divisor=divisor, excitation=excitation)
     if squeeze not in SQUEEZES:
-        raise ValueError(f'squeeze must be one of {list(SQUEEZES)}, got {squeeze!r}')
+        raise UsageError(f'squeeze must be one of {list(SQUEEZES)}, got {squeeze!r}')
     return SE(channels, **options) if squeeze == 'avg' else OtherSqueezeSE(channels, squeeze, **options)
 
 

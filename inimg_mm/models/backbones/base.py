@@ -11,6 +11,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from inimg_mm.errors import UsageError
 from inimg_mm.host_facts import HOSTS
 from inimg_mm.models.checks import is_integer
 
@@ -39,7 +40,7 @@ class Backbone(BaseModule):
         out_strides: Stride of each returned map relative to the image.
 
     Raises:
-        ValueError: If an argument is out of its range; the message names the choices.
+        UsageError: If an argument is out of its range; the message names the choices.
     """
 
     def __init__(
@@ -55,14 +56,14 @@ class Backbone(BaseModule):
             out_indices = range(num_stages)[-1 if _host_returns_last_map() else 0 :]
         indices = tuple(out_indices) if isinstance(out_indices, Sequence) else (out_indices,)
         if not indices or not all(is_integer(i) and i in range(num_stages) for i in indices):
-            raise ValueError(
+            raise UsageError(
                 f'out_indices must be among {tuple(range(num_stages))} (num_stages={num_stages}), '
                 f'got {out_indices!r}'
             )
         if list(indices) != sorted(set(indices)):
-            raise ValueError(f'out_indices must be ascending and without repeats, got {out_indices!r}')
+            raise UsageError(f'out_indices must be ascending and without repeats, got {out_indices!r}')
         if not is_integer(frozen_stages) or frozen_stages not in range(-1, num_stages + 1):
-            raise ValueError(f'frozen_stages must be from -1 to {num_stages}, got {frozen_stages!r}')
+            raise UsageError(f'frozen_stages must be from -1 to {num_stages}, got {frozen_stages!r}')
         self.out_indices = indices
         self.num_stages = num_stages
         self.frozen_stages = frozen_stages
@@ -192,7 +193,7 @@ def _host_returns_last_map() -> bool:
     return bool(scope and scope.scope_name in HOSTS and HOSTS[scope.scope_name].returns_last_map)
 
 
-def unknown_argument(family: type[Backbone], name: str) -> ValueError:
+def unknown_argument(family: type[Backbone], name: str) -> UsageError:
     """The error of an argument that no class of a family takes."""
     classes = [cls for cls in family.__mro__ if issubclass(cls, Backbone) and '__init__' in vars(cls)]
     known = {
@@ -201,4 +202,4 @@ def unknown_argument(family: type[Backbone], name: str) -> ValueError:
         for parameter in inspect.signature(cls).parameters.values()
         if parameter.kind is not parameter.VAR_KEYWORD
     }
-    return ValueError(f'{family.__name__} has no argument {name!r}; choose from {sorted(known)}')
+    return UsageError(f'{family.__name__} has no argument {name!r}; choose from {sorted(known)}')

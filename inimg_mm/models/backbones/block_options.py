@@ -6,6 +6,7 @@ from typing import Any
 from mmcv.cnn import build_conv_layer
 from torch import nn
 
+from inimg_mm.errors import UsageError
 from inimg_mm.models.attention import STANDARD
 from inimg_mm.models.fused import Fused
 
@@ -73,11 +74,11 @@ def branch_width(planes: int, base_width: int, groups: int) -> int:
     """Channels of a block's 3x3 convolution: ``int(planes * base_width / 64) * groups``.
 
     Raises:
-        ValueError: If that leaves no channel.
+        UsageError: If that leaves no channel.
     """
     width = int(planes * base_width / PLAIN_WIDTH) * groups
     if width < 1:
-        raise ValueError(
+        raise UsageError(
             f'base_width={base_width} leaves no channel in a block of {planes} planes; raise base_width'
         )
     return width
@@ -87,12 +88,12 @@ def basic_convolutions(in_channels: int, planes: int, options: BlockOptions) -> 
     """Two 3x3 convolutions; the first has the stride and the dilation.
 
     Raises:
-        ValueError: If ``groups``, ``base_width`` or ``dcn`` asks for a form that a basic block does not have.
+        UsageError: If ``groups``, ``base_width`` or ``dcn`` asks for a form that a basic block does not have.
     """
     for name, plain in (('groups', 1), ('base_width', PLAIN_WIDTH), ('dcn', None)):
         value = getattr(options, name)
         if value != plain:
-            raise ValueError(f'{name}={value!r} needs bottleneck blocks; a basic block takes {name}={plain}')
+            raise UsageError(f'{name}={value!r} needs bottleneck blocks; a basic block takes {name}={plain}')
     first = options.conv3x3(in_channels, planes, options.stride)
     return [first, replace(options, dilation=1).conv3x3(planes, planes)]
 

@@ -10,6 +10,7 @@ from mmcv.cnn.bricks import DropPath
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from inimg_mm.errors import UsageError
 from inimg_mm.models.attention import AFTER_3X3, IDENTITY, POST, PRE, STANDARD, Gate, recalibrated_add
 from inimg_mm.models.fused import can_fuse, norm_act, opened, tail, tail_fuses
 
@@ -153,11 +154,11 @@ class ResidualBlock(BaseModule):
         leave the residual at zero for ever.
 
         Raises:
-            ValueError: If that layer is several, which would all be zero and never learn.
+            UsageError: If that layer is several, which would all be zero and never learn.
         """
         layer = getattr(self, name)
         if not hasattr(layer, 'weight'):
-            raise ValueError(
+            raise UsageError(
                 f'zero_init_residual=True: {type(layer).__name__} ends the branch, and is several layers; '
                 'zero_init_residual=False'
             )

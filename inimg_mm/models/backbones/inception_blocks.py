@@ -24,7 +24,7 @@ def norm_config(norm_cfg: dict[str, Any] | None) -> dict[str, Any]:
     """A norm's config with the net's ``eps``, unless it has its own; BN where there is none.
 
     Raises:
-        ValueError: If it is not a dict with a type that is registered.
+        UsageError: If it is not a dict with a type that is registered.
     """
     layer_config('norm_cfg', norm_cfg or None, "dict(type='BN')")
     return {'eps': NORM_EPS, **(copy.deepcopy(norm_cfg) if norm_cfg else dict(type='BN'))}

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from inimg_mm.errors import UsageError
 from inimg_mm.models.attention import Attention
 from inimg_mm.models.checks import layer_config, positive_integer
 from inimg_mm.registry import MODELS
@@ -94,7 +95,7 @@ class InceptionV3(Backbone):
         pretrained: The hosts' older word for ``init_cfg=dict(type='Pretrained', checkpoint=pretrained)``.
 
     Raises:
-        ValueError: If an argument is out of its range or cannot be honoured; the message names the choices.
+        UsageError: If an argument is out of its range or cannot be honoured; the message names the choices.
     """
 
     def __init__(
@@ -118,13 +119,13 @@ class InceptionV3(Backbone):
         for name in unknown:
             raise unknown_argument(type(self), name)
         if padding not in PADDINGS:
-            raise ValueError(f'padding must be one of {list(PADDINGS)}, got {padding!r}')
+            raise UsageError(f'padding must be one of {list(PADDINGS)}, got {padding!r}')
         if stem not in list(STEMS):
-            raise ValueError(f'stem must be one of {list(STEMS)}, got {stem!r}')
+            raise UsageError(f'stem must be one of {list(STEMS)}, got {stem!r}')
         if dcn is not None:
-            raise ValueError(f'dcn={dcn!r}: InceptionV3 has no deformable form, dcn=None')
+            raise UsageError(f'dcn={dcn!r}: InceptionV3 has no deformable form, dcn=None')
         if plugins is not None:
-            raise ValueError('InceptionV3 takes no plugins; gates are given as attention=dict(type=…)')
+            raise UsageError('InceptionV3 takes no plugins; gates are given as attention=dict(type=…)')
         init_cfg = starting_point(init_cfg, pretrained, INIT_CFG)
         super().__init__(len(STAGES), out_indices, frozen_stages, norm_eval, init_cfg)
         layer_config('conv_cfg', conv_cfg, "dict(type='Conv2d')")
@@ -155,11 +156,11 @@ class InceptionV3(Backbone):
         """See :meth:`.Backbone.stem`.
 
         Raises:
-            ValueError: If the image is smaller than ``padding='valid'`` leaves anything of.
+            UsageError: If the image is smaller than ``padding='valid'`` leaves anything of.
         """
         smallest = SMALLEST_IMAGE[self.depth_to_build - 1]
         if self.padding == 'valid' and min(x.shape[2:]) < smallest:
-            raise ValueError(
+            raise UsageError(
                 f"images of {x.shape[2]}x{x.shape[3]} are too small for InceptionV3 with padding='valid': "
                 f"{smallest}x{smallest} and more fit; padding='same' takes any"
             )
@@ -184,7 +185,7 @@ class InceptionV3(Backbone):
 def _checked_gates(attention: dict[str, Any] | None, norm_cfg: dict[str, Any]) -> Attention:
     gates = Attention(attention, len(STAGES), norm_cfg, has_shortcut=False)
     if isinstance(attention, Mapping) and attention.get('stages') is not None and gates.stages[0]:
-        raise ValueError(
+        raise UsageError(
             f"attention stages={attention['stages']!r}: InceptionV3's first stage has no mixed block to "
             f'gate; write stages={(False, *gates.stages[1:])}'
         )

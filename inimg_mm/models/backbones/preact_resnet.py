@@ -6,6 +6,7 @@ from mmcv.cnn import build_conv_layer, build_norm_layer
 from mmengine.model import Sequential
 from torch import Tensor, nn
 
+from inimg_mm.errors import UsageError
 from inimg_mm.models.attention import batch_norm_like
 from inimg_mm.models.checks import is_integer
 from inimg_mm.registry import MODELS
@@ -51,7 +52,7 @@ class PreActResNet(ResNet):
         **options: See :class:`.ResNet`.
 
     Raises:
-        ValueError: If an argument is out of its range or cannot be honoured; the message names the choices.
+        UsageError: If an argument is out of its range or cannot be honoured; the message names the choices.
     """
 
     arch_settings: ClassVar = {
@@ -81,12 +82,12 @@ class PreActResNet(ResNet):
         if stem is None:
             stem = STEMS[0] if depth in list(self.arch_settings) else STEMS[1]
         if stem not in STEMS:
-            raise ValueError(f'stem must be one of {STEMS}, got {stem!r}')
+            raise UsageError(f'stem must be one of {STEMS}, got {stem!r}')
         self.has_cifar_stem = stem == 'cifar'
         asked = dict(bottleneck=bottleneck, stem_norm=stem_norm, stem_relu=stem_relu or None)
         for name, value in asked.items():
             if value is not None and not self.has_cifar_stem:
-                raise ValueError(f"{name}={value!r} belongs to nets with stem='cifar'")
+                raise UsageError(f"{name}={value!r} belongs to nets with stem='cifar'")
         self.wants_bottlenecks = bottleneck
         self.has_input_norm, self.has_final_norm = input_norm, final_norm
         self.has_stem_norm = self.cifar_stem_norm if stem_norm is None else stem_norm
@@ -119,7 +120,7 @@ class PreActResNet(ResNet):
             return super().add_stem(in_channels, channels, options, deep, ceil_mode)
         for name, value in (('deep_stem', deep), ('stem_ceil_mode', ceil_mode)):
             if value:
-                raise ValueError(f"{name}={value!r} belongs to nets with stem='imagenet'")
+                raise UsageError(f"{name}={value!r} belongs to nets with stem='imagenet'")
         conv_cfg = outside_stems(options.conv_cfg)
         self.conv1 = build_conv_layer(conv_cfg, in_channels, channels, 3, padding=1, bias=False)
         self.relu = nn.ReLU(inplace=True)

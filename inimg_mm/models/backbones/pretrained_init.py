@@ -3,6 +3,8 @@
 import re
 from collections.abc import Sequence
 
+from inimg_mm.errors import UsageError
+
 
 def starting_point(
     init_cfg: dict | list[dict] | None, pretrained: str | None, default: Sequence[dict]
@@ -15,14 +17,14 @@ def starting_point(
         default: The family's own initialisers.
 
     Raises:
-        ValueError: If both are given, or ``pretrained`` is no address.
+        UsageError: If both are given, or ``pretrained`` is no address.
     """
     if pretrained is None:
         return init_cfg or list(default)
     if not isinstance(pretrained, str):
-        raise ValueError(f'pretrained must be the address of a checkpoint or None, got {pretrained!r}')
+        raise UsageError(f'pretrained must be the address of a checkpoint or None, got {pretrained!r}')
     if init_cfg:
-        raise ValueError(
+        raise UsageError(
             f'pretrained={pretrained!r} and init_cfg={init_cfg!r} both say what the backbone starts from: '
             'leave one of them out (model.pretrained=None where the base of a config has it)'
         )

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from inimg_mm.errors import UsageError
 from inimg_mm.models.attention import with_fold
 from inimg_mm.models.checks import is_integer
 from inimg_mm.registry import MODELS
@@ -79,7 +80,7 @@ class PyramidNet(PreActResNet):
         **options: See :class:`.PreActResNet`; ``avg_down`` is refused.
 
     Raises:
-        ValueError: If an argument is out of its range or cannot be honoured; the message names the choices.
+        UsageError: If an argument is out of its range or cannot be honoured; the message names the choices.
     """
 
     arch_settings: ClassVar = {
@@ -91,15 +92,15 @@ class PyramidNet(PreActResNet):
 
     def __init__(self, depth: int, alpha: float, shake_drop: float = 0.0, **options: Any) -> None:
         if not isinstance(alpha, int | float) or not alpha > 0:
-            raise ValueError(f'alpha must be a number above 0, got {alpha!r}')
+            raise UsageError(f'alpha must be a number above 0, got {alpha!r}')
         if not isinstance(shake_drop, int | float) or not 0 <= shake_drop < 1:
-            raise ValueError(f'shake_drop must be at least 0 and below 1, got {shake_drop!r}')
+            raise UsageError(f'shake_drop must be at least 0 and below 1, got {shake_drop!r}')
         if shake_drop and options.get('drop_path_rate'):
-            raise ValueError(
+            raise UsageError(
                 'shake_drop and drop_path_rate are two ways to drop a residual: leave one of them out'
             )
         if options.get('avg_down'):
-            raise ValueError(
+            raise UsageError(
                 'avg_down=True: a PyramidNet has no convolutions in its shortcuts, which are pooled'
             )
         self.alpha, self.shake_drop = alpha, shake_drop

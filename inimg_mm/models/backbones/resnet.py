@@ -9,6 +9,7 @@ from mmcv.cnn import build_norm_layer
 from mmengine.model import Sequential
 from torch import Tensor, nn
 
+from inimg_mm.errors import UsageError
 from inimg_mm.models.attention import Attention
 from inimg_mm.models.checks import groups_divide, layer_config, one_size_each, positive_integer
 from inimg_mm.models.fused import Fused, checked_switch, norm_act
@@ -74,7 +75,7 @@ class ResNet(Backbone):
             see :mod:`inimg_mm.models.fused.switch`.
 
     Raises:
-        ValueError: If an argument is out of its range or cannot be honoured; the message names the choices.
+        UsageError: If an argument is out of its range or cannot be honoured; the message names the choices.
     """
 
     arch_settings: ClassVar[dict[int, tuple[Any, tuple[int, ...]]]] = {
@@ -129,13 +130,13 @@ class ResNet(Backbone):
         block, depths = self.architecture(depth)
         self.block_type, self.depths = block, depths
         if num_stages not in range(1, len(depths) + 1):
-            raise ValueError(f'num_stages must be from 1 to {len(depths)}, got {num_stages!r}')
+            raise UsageError(f'num_stages must be from 1 to {len(depths)}, got {num_stages!r}')
         if style not in ('pytorch', 'caffe'):
-            raise ValueError(f"style must be 'pytorch' or 'caffe', got {style!r}")
+            raise UsageError(f"style must be 'pytorch' or 'caffe', got {style!r}")
         if plugins is not None:
-            raise ValueError(f'{family} takes no plugins; gates are given as attention=dict(type=…)')
+            raise UsageError(f'{family} takes no plugins; gates are given as attention=dict(type=…)')
         if not isinstance(drop_path_rate, int | float) or not 0 <= drop_path_rate < 1:
-            raise ValueError(f'drop_path_rate must be at least 0 and below 1, got {drop_path_rate!r}')
+            raise UsageError(f'drop_path_rate must be at least 0 and below 1, got {drop_path_rate!r}')
         init_cfg = starting_point(init_cfg, pretrained, INIT_CFG)
         super().__init__(num_stages, out_indices, frozen_stages, norm_eval, init_cfg)
         self.fused = checked_switch(fused)
@@ -196,11 +197,11 @@ class ResNet(Backbone):
         """The base width under either name.
 
         Raises:
-            ValueError: If both are given and differ.
+            UsageError: If both are given and differ.
         """
         given = {width for width in (base_width, width_per_group) if width is not None}
         if len(given) > 1:
-            raise ValueError(
+            raise UsageError(
                 f'base_width={base_width!r} and width_per_group={width_per_group!r} mean the same: '
                 'leave one of them out'
             )
@@ -210,11 +211,11 @@ class ResNet(Backbone):
         """Block and number of blocks in each stage.
 
         Raises:
-            ValueError: If there is no such depth; all are named.
+            UsageError: If there is no such depth; all are named.
         """
         choices = list(self.arch_settings)
         if depth not in choices:
-            raise ValueError(f'{type(self).__name__} has no depth {depth!r}; choose from {choices}')
+            raise UsageError(f'{type(self).__name__} has no depth {depth!r}; choose from {choices}')
         return self.arch_settings[depth]
 
     def add_stem(

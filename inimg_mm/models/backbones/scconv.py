@@ -9,6 +9,7 @@ from mmengine.model import BaseModule, Sequential
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from inimg_mm.errors import UsageError
 from inimg_mm.models.checks import positive_integer
 from inimg_mm.models.eager import is_untouched
 from inimg_mm.models.fused import Fused, calibrate, calibrate_fuses, can_fuse, checked_switch, opened
@@ -28,13 +29,13 @@ class ClampedPool(nn.Module):
         pooling: 'avg' or 'max'.
 
     Raises:
-        ValueError: If ``pooling`` is unknown or ``r`` is not a positive integer.
+        UsageError: If ``pooling`` is unknown or ``r`` is not a positive integer.
     """
 
     def __init__(self, r: int, pooling: str) -> None:
         super().__init__()
         if pooling not in POOLS:
-            raise ValueError(f'unknown pooling {pooling!r}; choose from {list(POOLS)}')
+            raise UsageError(f'unknown pooling {pooling!r}; choose from {list(POOLS)}')
         self.r = positive_integer('pooling_r', r)
         self.pooling = pooling
 

@@ -7,6 +7,7 @@ from mmcv.cnn import build_norm_layer
 from mmengine.model import Sequential
 from torch import Tensor, nn
 
+from inimg_mm.errors import UsageError
 from inimg_mm.models.fused import can_fuse, norm_act, opened
 from inimg_mm.registry import MODELS
 
@@ -34,7 +35,7 @@ class SCBottleneck(ResidualBlock):
         **paths: ``downsample`` and ``gate`` of :class:`.ResidualBlock`.
 
     Raises:
-        ValueError: If ``style`` or ``dcn`` asks for a form that this block does not have.
+        UsageError: If ``style`` or ``dcn`` asks for a form that this block does not have.
     """
 
     expansion = 4
@@ -52,11 +53,11 @@ class SCBottleneck(ResidualBlock):
     ) -> None:
         super().__init__(options, **paths)
         if options.style != 'pytorch':
-            raise ValueError(
+            raise UsageError(
                 f"style={options.style!r}: SCNet has its strides in the 3x3 convolutions, style='pytorch'"
             )
         if options.dcn is not None:
-            raise ValueError(f'dcn={options.dcn!r}: SCNet has no deformable form, dcn=None')
+            raise UsageError(f'dcn={options.dcn!r}: SCNet has no deformable form, dcn=None')
         width = branch_width(planes, options.base_width, options.groups)
         channels, stride, norm_cfg = planes * self.expansion, 1 if avd else options.stride, options.norm_cfg
 
@@ -126,7 +127,7 @@ class SCNet(ResNet):
             ``style='caffe'`` and ``dcn`` are refused.
 
     Raises:
-        ValueError: If an argument is out of its range or cannot be honoured; the message names the choices.
+        UsageError: If an argument is out of its range or cannot be honoured; the message names the choices.
     """
 
     arch_settings: ClassVar = {

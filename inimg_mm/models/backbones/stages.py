@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from inimg_mm.errors import UsageError
 from inimg_mm.models.checks import is_integer, layer_config, one_flag_each, one_size_each
 
 
@@ -24,7 +25,7 @@ def stage_dcn(
         return (None,) * num_stages
     flags = one_flag_each('stage_with_dcn', stage_with_dcn, num_stages)
     if not any(flags):
-        raise ValueError(
+        raise UsageError(
             f'dcn={dcn!r} is used in no stage; set stage_with_dcn, e.g. (False, True, True, True)'
         )
     return tuple(dcn if flag else None for flag in flags)
@@ -43,7 +44,7 @@ def three_equal_stages(
         otherwise: What else the error says.
 
     Raises:
-        ValueError: If no rule gives that depth; the nearest that they give are named.
+        UsageError: If no rule gives that depth; the nearest that they give are named.
     """
     choices = []
     for kind, (outside, three) in rules.items():
@@ -52,7 +53,7 @@ def three_equal_stages(
             return kind, (blocks,) * 3
         lower = outside + three * max(blocks, 1)
         choices.append(f'{lower} or {lower + three} with {kind} (depth - {outside} is a multiple of {three})')
-    raise ValueError(f'{family} has no depth {depth!r}; near it are {", ".join(choices)}{otherwise}')
+    raise UsageError(f'{family} has no depth {depth!r}; near it are {", ".join(choices)}{otherwise}')
 
 
 def spatial_conv_cfg(

@@ -6,6 +6,8 @@ from mmcv.cnn import build_conv_layer, build_norm_layer
 from mmengine.model import Sequential
 from torch import nn
 
+from inimg_mm.errors import UsageError
+
 
 def stem_conv(
     in_channels: int, channels: int, deep: bool, conv_cfg: dict[str, Any] | None, norm_cfg: dict[str, Any]
@@ -27,7 +29,7 @@ def stem_conv(
         return build_conv_layer(conv_cfg, in_channels, channels, 7, stride=2, padding=3, bias=False)
     inner = channels // 2
     if inner < 1:
-        raise ValueError(f'a deep stem needs stem_channels of at least 2, got {channels}')
+        raise UsageError(f'a deep stem needs stem_channels of at least 2, got {channels}')
     layers: list[nn.Module] = []
     for width_in, width_out, stride in ((in_channels, inner, 2), (inner, inner, 1), (inner, channels, 1)):
         if layers:

@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+from inimg_mm.errors import UsageError
 from inimg_mm.models.attention import with_fold
 from inimg_mm.models.checks import positive_integer
 from inimg_mm.registry import MODELS
@@ -25,7 +26,7 @@ class WideResNet(PreActResNet):
         **options: See :class:`.PreActResNet`; ``stem`` and ``bottleneck`` are refused.
 
     Raises:
-        ValueError: If an argument is out of its range or cannot be honoured; the message names the choices.
+        UsageError: If an argument is out of its range or cannot be honoured; the message names the choices.
     """
 
     arch_settings: ClassVar = {}
@@ -34,9 +35,9 @@ class WideResNet(PreActResNet):
     def __init__(self, depth: int, widen_factor: int, dropout: float = 0.0, **options: Any) -> None:
         for name in ('stem', 'bottleneck'):
             if options.pop(name, None) is not None:
-                raise ValueError(f'WideResNet takes no {name}: it has the CIFAR stem and basic blocks')
+                raise UsageError(f'WideResNet takes no {name}: it has the CIFAR stem and basic blocks')
         if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
-            raise ValueError(f'dropout must be at least 0 and below 1, got {dropout!r}')
+            raise UsageError(f'dropout must be at least 0 and below 1, got {dropout!r}')
         self.widen_factor = positive_integer('widen_factor', widen_factor)
         self.dropout = dropout
         super().__init__(depth, **options)

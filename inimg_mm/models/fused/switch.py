@@ -23,6 +23,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
+from inimg_mm.errors import UsageError
 from inimg_mm.models.eager import is_eager
 
 Fused = Literal['auto', True, False]
@@ -38,11 +39,11 @@ def checked_switch(fused: Any) -> Fused:
     """Check the argument of a backbone.
 
     Raises:
-        ValueError: If it is none of the three choices.
+        UsageError: If it is none of the three choices.
     """
     if fused is True or fused is False or fused == 'auto':
         return fused
-    raise ValueError(f"fused must be 'auto', True or False, got {fused!r}")
+    raise UsageError(f"fused must be 'auto', True or False, got {fused!r}")
 
 
 def can_fuse(fused: Fused, y: Tensor, *others: Tensor) -> bool:

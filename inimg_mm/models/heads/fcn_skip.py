@@ -8,6 +8,8 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from inimg_mm.errors import UsageError
+
 NO_HIDDEN_LAYER = ('channels', 'conv_cfg', 'norm_cfg', 'act_cfg')
 """Options of mmseg's heads for the layers before the scores."""
 
@@ -37,7 +39,7 @@ class FCNSkipHead(BaseDecodeHead):
             ``BaseDecodeHead``.
 
     Raises:
-        ValueError: If an argument is out of its range or cannot be honoured; the message names the choices.
+        UsageError: If an argument is out of its range or cannot be honoured; the message names the choices.
     """
 
     def __init__(
@@ -53,17 +55,17 @@ class FCNSkipHead(BaseDecodeHead):
     ) -> None:
         channels, indices = _maps(in_channels, in_index)
         if not isinstance(skips, int) or skips not in range(len(channels)):
-            raise ValueError(
+            raise UsageError(
                 f'skips must be from 0 to {len(channels) - 1}, one less than the maps of '
                 f'in_channels={in_channels!r}, got {skips!r}'
             )
         if align_corners:
-            raise ValueError('FCNSkipHead upsamples by 2 with align_corners=False, got align_corners=True')
+            raise UsageError('FCNSkipHead upsamples by 2 with align_corners=False, got align_corners=True')
         for name in options:
             if name in NO_HIDDEN_LAYER:
-                raise ValueError(f'FCNSkipHead takes no {name}: it has no layer before the scores')
+                raise UsageError(f'FCNSkipHead takes no {name}: it has no layer before the scores')
         if 'input_transform' in options:
-            raise ValueError('FCNSkipHead takes no input_transform: skips says which maps it reads')
+            raise UsageError('FCNSkipHead takes no input_transform: skips says which maps it reads')
         super().__init__(
             channels[-1 - skips :],
             channels[-1],
@@ -89,7 +91,7 @@ class FCNSkipHead(BaseDecodeHead):
             Scores at the size of the finest map that is read, (N, out_channels, H, W).
 
         Raises:
-            ValueError: If a map has not half the size of the one before, rounded up.
+            UsageError: If a map has not half the size of the one before, rounded up.
         """
         *finer, coarsest = self._transform_inputs(inputs)
         scores = self.cls_seg(coarsest)
@@ -130,11 +132,11 @@ class DoublingUpsample(nn.ConvTranspose2d):
             size: H and W.
 
         Raises:
-            ValueError: If the map has not half of ``size``, rounded up.
+            UsageError: If the map has not half of ``size``, rounded up.
         """
         height, width = size
         if x.shape[2:] != ((height + 1) // 2, (width + 1) // 2):
-            raise ValueError(
+            raise UsageError(
                 f'a map of {tuple(x.shape[2:])} cannot be added to one of {(height, width)}: each map must '
                 'have half the size of the one before (strides 8, 16 and 32, without dilation)'
             )
@@ -153,11 +155,11 @@ def _maps(
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Channels and indices of the maps that a config names."""
     if not isinstance(in_channels, Sequence) or not in_channels:
-        raise ValueError(
+        raise UsageError(
             'in_channels lists the channels of the maps from fine to coarse, e.g. (512, 1024, 2048), '
             f'got {in_channels!r}'
         )
     indices = range(len(in_channels)) if in_index is None else in_index
     if not isinstance(indices, Sequence) or len(indices) != len(in_channels):
-        raise ValueError(f'in_index names one map for each of in_channels={in_channels!r}, got {in_index!r}')
+        raise UsageError(f'in_index names one map for each of in_channels={in_channels!r}, got {in_index!r}')
     return tuple(in_channels), tuple(indices)

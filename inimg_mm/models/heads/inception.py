@@ -7,6 +7,7 @@ from mmengine.model import BaseModule
 from mmpretrain.models.heads import ClsHead
 from torch import Tensor, nn
 
+from inimg_mm.errors import UsageError
 from inimg_mm.models.backbones.inception_blocks import ConvNormReLU, norm_config
 from inimg_mm.models.checks import positive_integer
 
@@ -40,7 +41,7 @@ class InceptionHead(ClsHead):
         **options: ``loss, topk, cal_acc`` of mmpretrain's ``ClsHead``; one loss serves both classifiers.
 
     Raises:
-        ValueError: If an argument is out of its range; the message names the choices.
+        UsageError: If an argument is out of its range; the message names the choices.
     """
 
     def __init__(
@@ -57,14 +58,14 @@ class InceptionHead(ClsHead):
         super().__init__(init_cfg=init_cfg, **options)
         positive_integer('num_classes', num_classes)
         if not isinstance(in_channels, Sequence) or len(in_channels) != 2:
-            raise ValueError(
+            raise UsageError(
                 'in_channels holds the channels of two maps, Mixed_6e and Mixed_7c, as (768, 2048), '
                 f'got {in_channels!r}'
             )
         if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
-            raise ValueError(f'dropout must be at least 0 and below 1, got {dropout!r}')
+            raise UsageError(f'dropout must be at least 0 and below 1, got {dropout!r}')
         if not isinstance(aux_weight, int | float) or aux_weight <= 0:
-            raise ValueError(
+            raise UsageError(
                 f'aux_weight must be above 0, got {aux_weight!r}; without an auxiliary classifier: {WITHOUT}'
             )
         self.num_classes = num_classes
@@ -77,7 +78,7 @@ class InceptionHead(ClsHead):
         """The last map's means, (N, in_channels[1])."""
         if len(feats) != 2 or feats[-1].dim() != 4:
             shapes = [tuple(feature.shape) for feature in feats]
-            raise ValueError(
+            raise UsageError(
                 'InceptionHead reads two maps, Mixed_6e and Mixed_7c, and pools them itself: write '
                 f'backbone.out_indices=(2, 3) and neck=None; got features of the shapes {shapes}'
             )
@@ -131,10 +132,10 @@ class AuxiliaryClassifier(BaseModule):
         """Score the classes, (N, num_classes), from a map (N, in_channels, H, W).
 
         Raises:
-            ValueError: If the map is too small.
+            UsageError: If the map is too small.
         """
         if min(x.shape[2:]) < SMALLEST_MAP:
-            raise ValueError(
+            raise UsageError(
                 f'the auxiliary classifier needs a map of {SMALLEST_MAP}x{SMALLEST_MAP} and got '
                 f"{x.shape[2]}x{x.shape[3]}: images have at least 299x299, with padding='same' 257x257; "
                 f'smaller ones train without it: {WITHOUT}'

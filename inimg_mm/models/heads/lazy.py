@@ -16,7 +16,7 @@ def fcn_skip_head(**options: Any) -> nn.Module:
 
     Raises:
         ImportError: If mmseg is not installed.
-        ValueError: If an option is out of its range or cannot be honoured; the message names the choices.
+        UsageError: If an option is out of its range or cannot be honoured; the message names the choices.
     """
     try:
         import mmseg.models  # noqa: F401
@@ -38,7 +38,7 @@ def inception_head(**options: Any) -> nn.Module:
 
     Raises:
         ImportError: If mmpretrain is not installed.
-        ValueError: If an option is out of its range; the message names the choices.
+        UsageError: If an option is out of its range; the message names the choices.
     """
     try:
         import mmpretrain.models  # noqa: F401
