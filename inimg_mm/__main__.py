@@ -69,7 +69,7 @@ def _configs(pattern: str | None, copy: list[str] | None, force: bool) -> None:
 
 
 def _fused(config: str) -> None:
-    """Say for every block of a config's model which form it takes in training, fused or plain, and why.
+    """Say for every block of a config's model which form it takes in training with fused='auto', and why.
 
     The model is built and not trained. Fused operations have not been measured on a GPU yet.
     """
@@ -79,9 +79,13 @@ def _fused(config: str) -> None:
     from inimg_mm.registry import build_model
 
     with mistakes_in_one_line():
-        forms = list(block_forms(build_model(load_config(config)).train()))
+        forms = list(block_forms(build_model(load_config(config)).train(), switch='auto'))
     print(f'This machine: {machine_form()}.')
-    print('On a GPU that can:' if forms else 'There is no residual block of this package in the model.')
+    print(
+        "On a GPU that can, with model.backbone.fused='auto':"
+        if forms
+        else 'There is no residual block of this package in the model.'
+    )
     for name, form in forms:
         print(f'  {name:24} {form}')
 

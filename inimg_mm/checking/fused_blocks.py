@@ -7,6 +7,7 @@ from torch import nn
 
 from inimg_mm.models import fused
 from inimg_mm.models.backbones.blocks import FUSED_POSITIONS, ResidualBlock
+from inimg_mm.models.fused import Fused
 
 
 def machine_form() -> str:
@@ -17,22 +18,27 @@ def machine_form() -> str:
     return 'fused operations are on' if reason is None else f'every block is computed plainly: {reason}'
 
 
-def block_forms(model: nn.Module) -> Iterator[tuple[str, str]]:
-    """Name and form of each residual block in the mode in which the model is, as a GPU would take them."""
+def block_forms(model: nn.Module, switch: Fused | None = None) -> Iterator[tuple[str, str]]:
+    """Name and form of each residual block in the mode in which the model is, as a GPU would take them.
+
+    Args:
+        model: The model.
+        switch: ``fused``, in the place of the blocks' own.
+    """
     for name, block in model.named_modules():
         if isinstance(block, ResidualBlock):
-            reason = _obstacle(block)
+            reason = _obstacle(block, block.fused if switch is None else switch)
             yield name, _parts(block) if reason is None else f'plain end: {reason}'
 
 
-def _obstacle(block: ResidualBlock) -> str | None:
-    if block.fused is False:
+def _obstacle(block: ResidualBlock, switch: Fused) -> str | None:
+    if switch is False:
         return 'fused=False'
     if not block.rectified or type(block).before_norm is ResidualBlock.before_norm:
         return 'it does not end in a norm, a sum and a ReLU; its norms are fused with their ReLUs'
     if block.gate_position not in FUSED_POSITIONS:
         return f'its gate stands at {block.gate_position!r}'
-    return fused.obstacle(block.last_affine, block.gate_module, block.drop_path, block.relu, block.fused)
+    return fused.obstacle(block.last_affine, block.gate_module, block.drop_path, block.relu, switch)
 
 
 def _parts(block: ResidualBlock) -> str:

@@ -10,7 +10,7 @@ from inimg_mm.models import backbones
 
 def forms(**options):
     net = getattr(backbones, options.pop('type', 'SEResNet'))(
-        **{'depth': 50, 'base_channels': 8, 'out_indices': (0,), **options}
+        **{'depth': 50, 'base_channels': 8, 'out_indices': (0,), 'fused': 'auto', **options}
     )
     return dict(fused_blocks.block_forms(net.train()))
 
@@ -41,7 +41,7 @@ def test_what_is_plain_says_why(options, reason):
 
 
 def test_a_hook_makes_its_block_plain():
-    net = backbones.SEResNet(50, base_channels=8, out_indices=(0,))
+    net = backbones.SEResNet(50, base_channels=8, out_indices=(0,), fused='auto')
     net.layer1[1].bn3.register_forward_hook(lambda *_: None)
     found = dict(fused_blocks.block_forms(net))
     assert 'its norm has a hook' in found['layer1.1']

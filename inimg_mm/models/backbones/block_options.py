@@ -49,7 +49,7 @@ class BlockOptions:
     with_cp: bool = False
     drop_path_rate: float = 0.0
     gate_position: str = STANDARD
-    fused: Fused = 'auto'
+    fused: Fused = False
 
     def conv1x1(self, in_channels: int, channels: int, stride: int = 1) -> nn.Module:
         """A 1x1 convolution without bias."""

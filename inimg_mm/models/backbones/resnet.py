@@ -71,7 +71,7 @@ class ResNet(Backbone):
         init_cfg: mmengine's initialiser config.
         pretrained: The hosts' older word for ``init_cfg=dict(type='Pretrained', checkpoint=pretrained)``.
         width_per_group: mmpretrain's word for ``base_width``.
-        fused: 'auto', True or False: whether fused operations stand for norms, ReLUs and blocks' ends,
+        fused: False, 'auto' or True: whether fused operations stand for norms, ReLUs and blocks' ends,
             see :mod:`inimg_mm.models.fused.switch`.
 
     Raises:
@@ -121,7 +121,7 @@ class ResNet(Backbone):
         init_cfg: dict | list[dict] | None = None,
         pretrained: str | None = None,
         width_per_group: int | None = None,
-        fused: Fused = 'auto',
+        fused: Fused = False,
         **unknown: Any,
     ) -> None:
         family = type(self).__name__

@@ -85,7 +85,7 @@ class SCConv(BaseModule):
         last_bias: bool = False,
         conv_cfg: dict[str, Any] | None = None,
         norm_cfg: dict[str, Any] | None = None,
-        fused: Fused = 'auto',
+        fused: Fused = False,
     ) -> None:
         super().__init__()
         norm_cfg = norm_cfg or dict(type='BN')

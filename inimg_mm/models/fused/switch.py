@@ -1,10 +1,10 @@
 """Whether blocks take their fused forms: a config's ``fused``, the environment, and what the machine can do.
 
-* ``fused='auto'``: on a CUDA device with Triton, where the numbers are the same. This is the default.
+* ``fused=False``: the plain formulas. This is the default until a card has run the kernels.
+* ``fused='auto'``: on a CUDA device with Triton, where the numbers are the same.
 * ``fused=True``: also for SyncBN over several processes, and under Triton's interpreter
   (``TRITON_INTERPRET=1``) on a CPU, which is slow and proves the kernels. Where nothing can be fused, a
   warning says why.
-* ``fused=False``: the plain formulas.
 
 ``INIMG_MM_FUSED=0`` in the environment turns all off.
 

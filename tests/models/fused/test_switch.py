@@ -89,9 +89,9 @@ def test_a_wrong_switch_is_refused():
 
 
 def test_every_block_has_the_net_s_switch():
-    net = backbones.SEResNet(50, base_channels=8, fused=False)
-    assert {m.fused for m in net.modules() if hasattr(m, 'fused')} == {False}
-    assert backbones.SEResNet(50, base_channels=8).fused == 'auto'
+    net = backbones.SEResNet(50, base_channels=8, fused='auto')
+    assert {m.fused for m in net.modules() if hasattr(m, 'fused')} == {'auto'}
+    assert backbones.SEResNet(50, base_channels=8).fused is False
 
 
 def test_kernels_are_imported_with_the_first_map_that_is_fused():
