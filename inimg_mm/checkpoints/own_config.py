@@ -6,13 +6,14 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import MODELS, DefaultScope
 
 from inimg_mm.config_tree import Node, backbone_nodes, defaults_of
 from inimg_mm.models.attention import GATES
-from inimg_mm.models.backbones import Backbone
+from inimg_mm.models.backbones import Backbone, ResNet
 
 from .reading import Opened
 
@@ -132,11 +133,25 @@ def _arguments(node: Node) -> dict[str, Any]:
     kind = MODELS.get(kind) if isinstance(kind, str) else kind
     given = dict(node)
     if inspect.isclass(kind) and issubclass(kind, Backbone):
-        gates = given.get('attention') or {}
-        gates = gates if 'type' in gates else {**(getattr(kind, 'default_attention', None) or {}), **gates}
-        given['attention'] = {**defaults_of(GATES.get(gates['type'])), **gates} if gates else None
+        gates = _spec(kind, given)
+        given['attention'] = {**defaults_of(GATES.get(gates.get('type'))), **gates} if gates else None
     arguments = {**defaults_of(kind), **given}
     return {name: _lists(value) for name, value in arguments.items() if name not in OF_TRAINING}
+
+
+def _spec(kind: type[Backbone], given: Node) -> Node:
+    """The spec of the gates that one of our backbones has: its family's, and how that folds, included."""
+    written: Node = given.get('attention') or {}
+    if not issubclass(kind, ResNet):
+        return written
+    arguments = {
+        name: value for name, value in given.items() if name not in ('type', 'pretrained', 'init_cfg')
+    }
+    try:
+        with torch.device('meta'):
+            return kind(**arguments).attention or {}
+    except Exception:  # of another version's config, or one that the training itself will say
+        return written
 
 
 def _lists(value: Any) -> Any:

@@ -66,6 +66,32 @@ def test_what_is_the_same(here, there):
     assert differences(config(**here), opened(config(**there))) == []
 
 
+FOLDED = dict(type='CMPESE', view='folded_3x3')
+WIDE = dict(type='inimg_mm.WideResNet', depth=10, widen_factor=4, base_channels=16)
+PYRAMID = dict(type='inimg_mm.PyramidNet', depth=20, alpha=12, base_channels=16)
+
+
+@pytest.mark.parametrize(
+    ('family', 'gates', 'built', 'other'),
+    [
+        (WIDE, FOLDED, dict(rows=4), 16),
+        (WIDE, dict(type='InnerImaging'), dict(rows=4), 16),
+        (PYRAMID, FOLDED, dict(width=16, pad=True), dict(width=8, pad=True)),
+        (PYRAMID, FOLDED | dict(fold=8), dict(width=8, pad=True), 16),
+    ],
+)
+def test_how_a_family_folds_unless_told(family, gates, built, other):
+    """A fold that is left out is what the family makes of it, and not the gate's own default."""
+
+    def of(gates):
+        backbone = dict(family, attention=gates)
+        return Config(dict(default_scope='mmengine', model=dict(type='Any', backbone=backbone)))
+
+    assert differences(of(gates), opened(of(gates | dict(fold=built)))) == []
+    (found,) = differences(of(gates), opened(of(gates | dict(fold=other))))
+    assert found.line.startswith('model.backbone.attention.fold')
+
+
 def test_nothing_is_run():
     """A checkpoint's text is read as values: calls and names in it are left out."""
     text = (

@@ -153,8 +153,8 @@ class ResNet(Backbone):
             with_cp=with_cp,
             fused=self.fused,
         )
-        spec = self.attention_spec(attention)
-        gates = Attention(spec, num_stages, net.norm_cfg, positions=block.gate_positions)
+        self.attention = self.attention_spec(attention)
+        gates = Attention(self.attention, num_stages, net.norm_cfg, positions=block.gate_positions)
         net = replace(net, gate_position=gates.position)
         dcns = stage_dcn(dcn, stage_with_dcn, num_stages)
 
