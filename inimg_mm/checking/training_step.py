@@ -2,7 +2,7 @@
 
 import copy
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ from inimg_mm.config_tree import SYNC_NORMS, nodes, type_name, walk
 from inimg_mm.errors import UsageError
 from inimg_mm.hosts.host import Size
 from inimg_mm.hosts.made_up import image_channels
-from inimg_mm.hosts.random_batch import PANOPTIC, BuildError, random_batch
+from inimg_mm.hosts.random_batch import PANOPTIC, BuildError, random_batch, real_batch
 from inimg_mm.hosts.sizes import at_size
 from inimg_mm.registry import build_model
 
@@ -32,6 +32,8 @@ from .remedies import with_tried_remedies
 from .weights import check_initialisation, check_whole, pretrained_nodes
 
 FEW_BOXES = 16
+Reader = Callable[[Config], tuple[Any, Finding | None]]
+"""Gives a batch of a config's own data, or None, and what is to be said of it."""
 
 
 def check_config(
@@ -42,6 +44,8 @@ def check_config(
     trust: bool = False,
 ) -> list[Finding]:
     """Build the config's model, initialise it, and train one step on a batch of its own pipeline.
+
+    The batch is of the training data where that is there, else of made-up images.
 
     Args:
         cfg: From :func:`.load_config`; not changed.
@@ -58,22 +62,24 @@ def check_config(
         UsageError: If images cannot have the size.
     """
     cfg = at_size(copy.deepcopy(cfg), size)
-    check = partial(_findings, checkpoint=checkpoint, init=init, trust=trust)
+    check = partial(_findings, checkpoint=checkpoint, init=init, trust=trust, read=_reading_once())
     return with_tried_remedies(cfg, list(check(cfg)), check)
 
 
-def _findings(cfg: Config, checkpoint: str | None, init: bool, trust: bool) -> Iterator[Finding]:
+def _findings(
+    cfg: Config, checkpoint: str | None, init: bool, trust: bool, read: Reader
+) -> Iterator[Finding]:
     cfg = copy.deepcopy(cfg)
     _sample_few_boxes(cfg)
     yield from _sync_norms(cfg)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         try:
-            yield from _checks(cfg, checkpoint, init, trust)
+            yield from _checks(cfg, checkpoint, init, trust, read)
         except Stop as stop:
             yield Finding('model', stop.state, f'goes no further: {stop}', stop.remedies)
 
 
-def _checks(cfg: Config, checkpoint: str | None, init: bool, trust: bool) -> Iterator[Finding]:
+def _checks(cfg: Config, checkpoint: str | None, init: bool, trust: bool, read: Reader) -> Iterator[Finding]:
     yield from check_agreement(cfg, ('train_dataloader', 'val_dataloader'))
     if not cfg.get('load_from') and not cfg.get('resume'):
         yield from check_from_scratch(cfg)
@@ -84,7 +90,9 @@ def _checks(cfg: Config, checkpoint: str | None, init: bool, trust: bool) -> Ite
     yield Finding(
         'model', OK, f'{type(model).__name__} with {seen or "no backbone"}, {millions:.2f} M parameters'
     )
-    batch, refused = _batch(cfg)
+    batch, refused, note = _batch(cfg, read)
+    if note is not None:
+        yield note
     if importlib.util.find_spec('panopticapi') is None and any(
         type_name(node) == PANOPTIC for node in nodes(cfg.get('train_dataloader'))
     ):
@@ -124,18 +132,46 @@ def _build(cfg: Config) -> Any:
         raise Stop(text, state=state) from error
 
 
-def _batch(cfg: Config) -> tuple[Any, Finding | None]:
-    """A batch, or why there is none."""
+def _reading_once() -> Reader:
+    """A reader of real batches that reads the data of a loader once, however many remedies are tried."""
+    known: dict[str, tuple[Any, Finding | None]] = {}
+
+    def read(cfg: Config) -> tuple[Any, Finding | None]:
+        key = str(cfg.get('train_dataloader'))
+        if key not in known:
+            known[key] = _real_batch(cfg)
+        return known[key]
+
+    return read
+
+
+def _real_batch(cfg: Config) -> tuple[Any, Finding | None]:
+    """A batch of the data, if it is there, and what is to be said of it."""
     try:
-        return random_batch(cfg), None
+        batch = real_batch(cfg)
+    except Exception as error:
+        text = f'the training data gives no batch, so that made-up images are tried: {failure(error)}'
+        return None, Finding('data', NOTE, text)
+    return batch, None if batch is None else Finding(
+        'data', OK, 'a batch of the training data goes through its pipeline'
+    )
+
+
+def _batch(cfg: Config, read: Reader) -> tuple[Any, Finding | None, Finding | None]:
+    """A batch, or why there is none; and what it is of, if the data is there."""
+    batch, note = read(cfg)
+    if batch is not None:
+        return batch, None, note
+    try:
+        return random_batch(cfg), None, note
     except BuildError as error:  # a transform that is not there, or does not take what it is given
         state = UNCHECKED if isinstance(error.__cause__, ImportError | OSError) else FAULT
-        return None, Finding('data', state, f'the data pipeline cannot be built: {error}')
+        return None, Finding('data', state, f'the data pipeline cannot be built: {error}'), None
     except UsageError as error:
-        return None, Finding('step', UNCHECKED, str(error))
+        return None, Finding('step', UNCHECKED, str(error)), note
     except Exception as error:
         text = f"the config's pipeline makes no batch of made-up images: {failure(error)}"
-        return None, Finding('step', UNCHECKED, text)
+        return None, Finding('step', UNCHECKED, text), note
 
 
 def _images(cfg: Config, model: Any, batch: Any) -> Tensor:

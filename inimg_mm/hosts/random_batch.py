@@ -2,7 +2,11 @@
 
 import copy
 import importlib.util
+import io
+import os
 import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +16,7 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, FUNCTIONS, DefaultScope
 
-from inimg_mm.config_tree import Node, datasets_of, nodes, type_name
+from inimg_mm.config_tree import Node, datasets_of, defaults_of, nodes, type_name
 from inimg_mm.errors import UsageError
 
 from . import HOSTS
@@ -22,8 +26,8 @@ from .sizes import at_size
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 """Whose pipeline makes the batch: the first that a config has."""
-
-
+NEAR = 4
+"""So many samples are looked at for one with an object."""
 PANOPTIC = 'LoadPanopticAnnotations'
 """The transform of mmdet that needs panopticapi."""
 
@@ -58,25 +62,84 @@ def random_batch(cfg: Config, size: Size | None = None, batch_size: int = 2, see
     loader = next((cfg[name] for name in LOADERS if cfg.get(name)), None)
     if loader is None:
         raise UsageError('the config has no data loader, whose pipeline would make a batch')
+    with tempfile.TemporaryDirectory() as folder, _drawn_from(seed, cfg.default_scope):
+        dataset = copy.deepcopy(loader.dataset)
+        scene = cache(partial(_scene, Path(folder), image_channels(cfg.model)))
+        _read_panoptic_maps(dataset)
+        inner = list(datasets_of(dataset))
+        for node in {id(node): node for node in inner}.values():  # a config may name one several times
+            _replace(node, cfg, scene)
+        try:
+            built = DATASETS.build(dataset)
+        except Exception as error:
+            raise BuildError(f'{type(error).__name__}: {error}') from error
+        number = max(min(batch_size, loader.get('batch_size') or batch_size), len(inner))
+        samples = [built[index * len(built) // number] for index in range(number)]
+        if not any('inputs' in node for node in nodes(samples)):
+            raise UsageError("the config's pipeline packs no inputs")
+        return _collate(cfg, loader)(samples)
+
+
+def real_batch(cfg: Config, batch_size: int = 2, seed: int = 0) -> Any:
+    """Make a batch of the config's own training data, if that is there; nothing is downloaded.
+
+    Args:
+        cfg: Config of any host.
+        batch_size: As in :func:`random_batch`. Of each part of the data, the first of a few samples that
+            shows an object is taken, if it is data with objects.
+        seed: Of everything random.
+
+    Returns:
+        What the model's data preprocessor takes; None if the data is not there.
+
+    Raises:
+        Exception: Whatever the data set or a transform raises of the data.
+    """
+    loader = cfg.get('train_dataloader') or {}
+    inner = list(datasets_of(loader.get('dataset')))
+    if cfg.default_scope not in HOSTS or not any(map(_is_there, inner)):
+        return None
+    with _drawn_from(seed, cfg.default_scope), redirect_stdout(io.StringIO()):  # pycocotools prints
+        dataset = copy.deepcopy(loader.dataset)
+        _read_panoptic_maps(dataset)
+        with DATASETS.switch_scope_and_registry(cfg.default_scope) as registry:
+            for node in datasets_of(dataset):
+                kind = registry.get(node['type']) if isinstance(node['type'], str) else node['type']
+                if 'download' in defaults_of(kind):
+                    node['download'] = False
+        built = DATASETS.build(dataset)
+        number = max(min(batch_size, loader.get('batch_size') or batch_size), len(inner))
+        starts = [index * len(built) // number for index in range(number)]
+        return _collate(cfg, loader)([_first_with_objects(built, start) for start in starts])
+
+
+def _is_there(node: Node) -> bool:
+    """Whether what a data set's config names as its file, or its folders, exists."""
+    root, prefix = node.get('data_root') or '', node.get('data_prefix') or ''
+    folders = list(prefix.values()) if isinstance(prefix, Mapping) else [prefix]
+    names = [node['ann_file']] if node.get('ann_file') else folders or ['']
+    return all(isinstance(name, str) and os.path.exists(os.path.join(root, name)) for name in names)
+
+
+def _first_with_objects(dataset: Any, start: int) -> Any:
+    """A sample: the first from a place on that shows an object, if the data has objects and one is near."""
+    samples = []
+    for index in range(start, min(start + NEAR, len(dataset))):
+        samples.append(dataset[index])
+        objects = getattr(samples[-1].get('data_samples'), 'gt_instances', None)
+        if objects is None or len(objects):
+            return samples[-1]
+    return samples[0] if samples else dataset[start]
+
+
+@contextmanager
+def _drawn_from(seed: int, scope: str) -> Iterator[None]:
+    """A host's scope, and random numbers that begin with a seed; afterwards both are as they were."""
     state = np.random.get_state()
     np.random.seed(seed)
     try:
-        with tempfile.TemporaryDirectory() as folder, DefaultScope.overwrite_default_scope(cfg.default_scope):
-            dataset = copy.deepcopy(loader.dataset)
-            scene = cache(partial(_scene, Path(folder), image_channels(cfg.model)))
-            _read_panoptic_maps(dataset)
-            inner = list(datasets_of(dataset))
-            for node in {id(node): node for node in inner}.values():  # a config may name one several times
-                _replace(node, cfg, scene)
-            try:
-                built = DATASETS.build(dataset)
-            except Exception as error:
-                raise BuildError(f'{type(error).__name__}: {error}') from error
-            number = max(min(batch_size, loader.get('batch_size') or batch_size), len(inner))
-            samples = [built[index * len(built) // number] for index in range(number)]
-            if not any('inputs' in node for node in nodes(samples)):
-                raise UsageError("the config's pipeline packs no inputs")
-            return _collate(cfg, loader)(samples)
+        with DefaultScope.overwrite_default_scope(scope):
+            yield
     finally:
         np.random.set_state(state)
 
