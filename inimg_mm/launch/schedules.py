@@ -61,11 +61,13 @@ class Course(NamedTuple):
         name: Its type.
         end: Where it has done all that it does; None if that is not known, or never.
         rises: Whether the rate is higher there than at its beginning.
+        stays: Whether it is meant to keep the rate from there on: steps that do not say when they are over.
     """
 
     name: str
     end: float | None
     rises: bool
+    stays: bool
 
 
 def schedule_faults(training: Any, schedule: Any, epoch_length: int | None = None) -> list[str]:
@@ -101,7 +103,8 @@ def schedule_faults(training: Any, schedule: Any, epoch_length: int | None = Non
         else:
             faults.append(f'the schedule ends at {end} {unit} ({course.name}), the training at {length}')
     falling = [course for course in courses if not course.rises]
-    if falling and len(ends) == len(courses) and max(ends) < length:
+    planned = len(ends) == len(courses) and not any(course.stays for course in falling)
+    if falling and planned and max(ends) < length:
         last = max(falling, key=lambda course: course.end or 0)
         faults.append(
             f'the schedule ends at {last.end:.6g} {unit} ({last.name}), the training at {length}: after it '
@@ -119,7 +122,8 @@ def _courses(schedulers: Any, in_epochs: bool, epoch_length: int | None) -> Iter
         if bool(node.get('by_epoch', True)) != in_epochs:
             scale = None if not epoch_length else 1 / epoch_length if in_epochs else float(epoch_length)
         end = _end(name, node)
-        yield Course(name, None if end is None or scale is None else end * scale, _rises(name, node))
+        end = None if end is None or scale is None else end * scale
+        yield Course(name, end, _rises(name, node), name == 'MultiStepLR' and node.get('end') is None)
 
 
 def _end(name: str, node: Mapping[str, Any]) -> float | None:

@@ -27,6 +27,7 @@ EPOCHS = dict(type='EpochBasedTrainLoop', max_epochs=12)
         (dict(type='IterBasedTrainLoop', max_iters=20000), [POLY], 7),
         (EPOCHS, dict(type='ExponentialLR', gamma=0.9), 7),
         (None, [STEPS], 7),
+        (dict(max_epochs=100), dict(type='MultiStepLR', milestones=[30, 60, 90], by_epoch=True), 7),
     ],
 )
 def test_what_fits(training, schedule, epoch_length):
@@ -63,6 +64,11 @@ def test_what_fits(training, schedule, epoch_length):
             dict(type='IterBasedTrainLoop', max_iters=300),
             [dict(STEPS, end=5, milestones=[3])],
             ['the schedule ends at 500 iterations (MultiStepLR), the training at 300'],
+        ),
+        (
+            dict(max_epochs=60),
+            [dict(type='MultiStepLR', milestones=[30, 60, 90], by_epoch=True)],
+            ['the schedule ends at 90 epochs (MultiStepLR), the training at 60'],
         ),
     ],
 )
