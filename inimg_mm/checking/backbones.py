@@ -7,8 +7,13 @@ from mmengine.config import Config
 
 from inimg_mm.config_tree import SEEING, Node, backbone_nodes
 
-RENAMED = (('backbone_cfg', 'backbone'), ('detector', 'student'))
-"""Parts that models keep under other names than their configs: wrapped backbones, soft teachers."""
+RENAMED = (
+    ('backbone_cfg', 'backbone'),
+    ('backbone_cfg', 'context_path.backbone'),
+    ('detector', 'student'),
+)
+"""Parts that models keep under other names than their configs: wrapped backbones (of ICNet and of BiSeNet),
+soft teachers."""
 
 
 def part_of(model: Any, path: str) -> Any:

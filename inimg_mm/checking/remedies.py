@@ -12,8 +12,8 @@ from inimg_mm.checkpoints.own_config import UNKNOWN, plain_value
 
 from .findings import Finding
 
-CHAIN = 3
-"""A remedy may need so many lines: a stage less, and what read it."""
+CHAIN = 6
+"""A remedy may need so many lines: a stage less, and what read it; each head of other channels."""
 Check = Callable[[Config], Iterator[Finding]]
 
 
@@ -78,15 +78,20 @@ def _further(
 def _first_new(
     cfg: Config, remedy: str, fault: Finding, place: int, known: set[str], check: Check
 ) -> Finding | None:
-    """The fault that a changed config has still, or another up to its place; None if all is well there."""
+    """The fault that a changed config has still, or another up to its place; None if all is well there.
+
+    Behind that place count those of the same check that the fault had hidden, and that a line mends.
+    """
     changed = copy.deepcopy(cfg)
     try:
         for path, value in (options_of(remedy) or {}).items():
             _write(changed, path, value)
         for number, finding in enumerate(check(changed)):
-            if number > place:
-                return finding if finding.text == fault.text else None
-            if finding.fault and (finding.text == fault.text or finding.text not in known):
+            if number > place and finding.check != fault.check:
+                return None
+            if not finding.fault or (finding.text in known and finding.text != fault.text):
+                continue
+            if number <= place or finding.text == fault.text or options_of(finding.remedy):
                 return finding
     except Exception:  # of a config that this breaks in a way of its own
         return fault
