@@ -29,7 +29,7 @@ from .findings import FAULT, NOTE, OK, UNCHECKED, Finding, Stop, failure
 from .from_scratch import check_from_scratch, frozen_parts
 from .one_step import take_a_step
 from .remedies import with_tried_remedies
-from .weights import check_initialisation, check_whole, pretrained_nodes
+from .weights import check_initialisation, check_whole, pretrained_nodes, without_files
 
 FEW_BOXES = 16
 Reader = Callable[[Config], tuple[Any, Finding | None]]
@@ -83,7 +83,7 @@ def _checks(cfg: Config, checkpoint: str | None, init: bool, trust: bool, read: 
     yield from check_agreement(cfg, ('train_dataloader', 'val_dataloader'))
     if not cfg.get('load_from') and not cfg.get('resume'):
         yield from check_from_scratch(cfg)
-    model = _build(cfg if init else _without_files(cfg))
+    model = _build(cfg if init else without_files(cfg))
     backbones = backbones_of(cfg, model)
     seen = ' and '.join(type(part).__name__ for part in backbones.values())
     millions = sum(p.numel() for p in model.parameters()) / 1e6
@@ -193,13 +193,6 @@ def _image_tensors(inputs: Any) -> Iterator[Tensor]:
             yield from _image_tensors(part)
     elif torch.is_tensor(inputs) and inputs.ndim >= 4:
         yield inputs.flatten(0, -4)
-
-
-def _without_files(cfg: Config) -> Config:
-    cfg = copy.deepcopy(cfg)
-    for _, node in pretrained_nodes(cfg.model):
-        node['init_cfg'] = None
-    return cfg
 
 
 def _sample_few_boxes(cfg: Config) -> None:

@@ -60,10 +60,12 @@ def _remedies(cfg: Config, path: str, error: Exception) -> tuple[str, ...]:
     """What to write in place of a file that does not fit."""
     if remedy := getattr(error, 'remedy', ''):
         return (f'{path}.{remedy}',)
-    node = dict(walk(cfg.model, 'model')).get(path, {})
+    node, written = dict(pretrained_nodes(cfg.model)).get(path, {}), dict(walk(cfg.model, 'model'))
     file = _pretrained(node).get('checkpoint')
     if not isinstance(error, CheckpointError) or not (others := _nets_that_fit(node)):
-        return (f'{path}.init_cfg=None to train from scratch',)
+        handed = [f'{place}.pretrained' for place, part in written.items() if part.get('pretrained')]
+        line = handed[0] if handed and not written[path].get('init_cfg') else f'{path}.init_cfg'
+        return (f'{line}=None to train from scratch',)
     return (
         *(f'{path}.{other}' for other in others),
         f'the weights of this net, or {path}.{others[0]}, which fits {file}, and the channels that follow',
@@ -191,5 +193,26 @@ def _is_ours(kind: Any) -> bool:
 
 
 def pretrained_nodes(settings: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The parts of a model's settings that name a checkpoint, with their dotted paths."""
-    return ((path, node) for path, node in walk(settings, 'model') if _pretrained(node))
+    """The parts of a model's settings that name a checkpoint, with their dotted paths.
+
+    A model's ``pretrained`` is its backbone's file, see :func:`without_files`.
+    """
+    for path, node in walk(settings, 'model'):
+        if _pretrained(node):
+            yield path, node
+        elif file := node.get('pretrained'):
+            inner = 'backbone' in node
+            file_of = dict(node['backbone'] if inner else node)
+            file_of['init_cfg'] = dict(type='Pretrained', checkpoint=file)
+            yield f'{path}.backbone' if inner else path, file_of
+
+
+def without_files(cfg: Config) -> Config:
+    """A config whose model names no checkpoint, neither as ``init_cfg`` nor as ``pretrained``."""
+    cfg = copy.deepcopy(cfg)
+    for _, node in walk(cfg.model, 'model'):
+        if _pretrained(node):
+            node['init_cfg'] = None
+        if node.get('pretrained'):
+            node['pretrained'] = None
+    return cfg

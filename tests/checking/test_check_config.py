@@ -1,6 +1,7 @@
 """tools/check_config.py finds what would spoil a training, and says which line to change."""
 
 import copy
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from inimg_mm import zoo
 from inimg_mm.checking.channels import misfits
 from inimg_mm.checking.findings import NOTE, OK, Finding
+from inimg_mm.checking.remedies import options_of
 from inimg_mm.checking.training_step import check_config
 from inimg_mm.errors import UsageError
 from inimg_mm.launch import load_config
@@ -84,7 +86,8 @@ def test_sound_configs_pass(path):
     before = cfg.pretty_text
     findings = check_config(cfg)
     assert [finding for finding in findings if finding.fault] == []
-    assert {'model', 'channels', 'weights', 'frozen', 'gradients', 'step'} == {f.check for f in findings}
+    checks = {finding.check for finding in findings} - {'classes', 'joints'}
+    assert checks == {'model', 'channels', 'weights', 'frozen', 'gradients', 'step'}
     assert cfg.pretty_text == before
 
 
@@ -105,6 +108,59 @@ def test_wrong_head_channels():
     assert faults(classifier(**{'model.head.in_channels': 512}))[0].remedy == 'model.head.in_channels=256'
     cfg = load_config(DETECTOR, {'model.rpn_head.in_channels': 256})
     assert faults(cfg)[0].remedy == 'model.rpn_head.in_channels=64'
+
+
+def test_each_head_that_does_not_fit(segmentation):
+    """A remedy names what the first fault hides: the other map that a head reads, and the other heads."""
+    cfg = load_config(segmentation)
+    wide = dict(cfg.model.decode_head, type='FCNHead')
+    cfg.model.auxiliary_head = [dict(wide, in_channels=7, in_index=index) for index in (0, 1)]
+    fault = faults(cfg)[0]
+    assert re.fullmatch(
+        r'model.auxiliary_head.0.in_channels=\d+ model.auxiliary_head.1.in_channels=\d+', fault.remedy
+    )
+    for path, value in options_of(fault.remedy).items():
+        cfg.merge_from_dict({path: value})
+    assert not faults(cfg)
+
+
+def test_a_second_map_of_a_head(segmentation):
+    cfg = load_config(segmentation)
+    shared = {key: cfg.model.decode_head[key] for key in ('channels', 'num_classes', 'norm_cfg')}
+    cfg.model.decode_head = dict(
+        shared,
+        type='DepthwiseSeparableASPPHead',
+        in_channels=7,
+        in_index=3,
+        c1_in_channels=7,
+        c1_channels=4,
+        dilations=(1, 2),
+    )
+    assert re.fullmatch(
+        r'model.decode_head.in_channels=\d+ model.decode_head.c1_in_channels=\d+', faults(cfg)[0].remedy
+    )
+
+
+def test_what_a_model_hands_to_its_backbone(segmentation):
+    """mmseg's ``pretrained`` of a model is looked at as the backbone's file, and left out where asked."""
+    cfg = load_config(segmentation, {'model.pretrained': 'nowhere.pth'})
+    (fault,) = faults(cfg)
+    assert fault.text.startswith('model.backbone: ')
+    assert 'nowhere.pth' in fault.text
+    assert fault.remedy == 'model.pretrained=None to train from scratch'
+    assert not faults(cfg, init=False)
+
+
+def test_backbones_inside_backbones():
+    """BiSeNet's stands in its context path: it is looked at as any other."""
+    mmseg = pytest.importorskip('mmseg')
+    name = 'bisenetv1_r18-d32_4xb4-160k_cityscapes-1024x1024.py'
+    cfg = load_config(Path(str(mmseg.__file__)).parent / '.mim' / 'configs' / 'bisenetv1' / name)
+    cfg.model.backbone.backbone_cfg.type = 'inimg_mm.SEResNet'
+    found = {finding.check: finding for finding in check_config(cfg, size=(64, 64), init=False)}
+    assert found['model'].text.startswith('EncoderDecoder with SEResNet, ')
+    assert found['frozen'].text == 'nothing'
+    assert found['gradients'].state is OK
 
 
 def test_necks_in_a_row():
