@@ -17,6 +17,10 @@ OTHER_CLASSES = ('rpn_head', 'semantic_head', 'text_encoder', 'teacher_ckpt', 't
 """Parts of the hosts' models that tell apart something else than the data's classes, or its joints."""
 OTHER_MEANING = ('GroundingDINOHead', 'ATSSVLFusionHead', 'STDCHead', 'LinearReIDHead')
 """Heads whose ``num_classes`` counts words, edges or persons."""
+COORDINATES = ('MotionRegressionHead',)
+"""mmpose's heads whose ``out_channels`` counts the coordinates of each joint."""
+MORE_NAMES = ('MOTChallengeDataset',)
+"""Data sets that name more classes than they give objects of, unless their config says which."""
 JOINTS = ('out_channels', 'num_keypoints', 'num_joints')
 """How mmpose's heads call the number of their joints."""
 
@@ -58,6 +62,8 @@ def check_agreement(cfg: Config, loaders: Sequence[str] = ('train_dataloader',))
     ]
     for data in counts:
         for head in heads:
+            if data.place != 'train_dataloader' and _picked_joints(cfg) == data.number:
+                continue
             wanted = _wanted(head, data, cfg)
             if head.number != wanted:
                 differing.setdefault((head.place, wanted), _difference(what, head, data, wanted))
@@ -79,6 +85,12 @@ def _difference(what: str, head: Count, data: Count, wanted: int) -> Finding:
         state, result = NOTE, 'what is too much is never shown, nor predicted'
     text = f'{head.place} is {head.number}, and {has}{fitting}: {result}'
     return Finding(what, state, text, (f'{head.place}={wanted}',))
+
+
+def _picked_joints(cfg: Config) -> int | None:
+    """How many of its joints an mmpose model gives in a test, if those are picked."""
+    picked = (cfg.model.get('test_cfg') or {}).get('output_keypoint_indices')
+    return None if picked is None else len(picked)
 
 
 # --- what the heads have
@@ -119,7 +131,7 @@ def _joints_of_heads(cfg: Config) -> Iterator[Count]:
         if last not in ('head', 'pose_cfg', 'keypoint_head_cfg') and not last.isdigit():
             continue
         for name in JOINTS:
-            if isinstance(node.get(name), int):
+            if isinstance(node.get(name), int) and type_name(node) not in COORDINATES:
                 yield Count(f'{path}.{name}', node[name])
                 break
 
@@ -150,7 +162,8 @@ def _classes_of_data(cfg: Config, loader: str) -> Iterator[Count]:
             given = dict(dataset.get('metainfo') or {})
             if dataset.get('classes') is not None:
                 given['classes'] = dataset['classes']
-            meta = {**_lower(getattr(kind, 'METAINFO', None) or {}), **_lower(given)}
+            own = {} if type_name(dataset) in MORE_NAMES else getattr(kind, 'METAINFO', None) or {}
+            meta = {**_lower(own), **_lower(given)}
             names = _names(meta.get('thing_classes') if _boxes_of_things(cfg, meta) else meta.get('classes'))
             names = names or _class_folders(dataset)
             if names:

@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
-from inimg_mm.config_tree import Node, backbone_nodes, is_pretrained, nodes
+from inimg_mm.config_tree import Node, backbone_nodes, is_pretrained, nodes, type_name
 from inimg_mm.models.backbones import Backbone
 
 from .findings import FAULT, Finding
@@ -44,7 +44,7 @@ def _filled(node: Any) -> bool:
 
 
 def _kept_random(path: str, node: Node) -> list[Finding]:
-    frozen, still = _frozen(node), node.get('norm_eval') is True
+    frozen, still = _frozen(node), node.get('norm_eval') is True and _keeps_statistics(node)
     remedy = f'{path}.frozen_stages=-1' if frozen else ''
     remedy += f' {path}.norm_eval=False' if still else ''
     texts = []
@@ -59,6 +59,12 @@ def _kept_random(path: str, node: Node) -> list[Finding]:
     ]
 
 
+def _keeps_statistics(node: Node) -> bool:
+    """Whether a backbone's norms are batch norms: those of groups and layers have no statistics."""
+    kind = type_name(node.get('norm_cfg') or {}, 'BN')
+    return 'BN' in kind or 'BatchNorm' in kind
+
+
 def _frozen(node: Node) -> str:
     """The parts of a backbone that ``frozen_stages`` keeps; '' if it keeps none."""
     stages = node.get('frozen_stages', -1)
@@ -68,7 +74,7 @@ def _frozen(node: Node) -> str:
         with torch.device('meta'):
             backbone = MODELS.build({**node, 'init_cfg': None})
     except Exception:  # which the training itself will say
-        return f'the stem and the first {stages} stages'
+        return f'the stem and the first {stages} stages' if stages else ''
     return ', '.join(frozen_parts(backbone, stages))
 
 

@@ -146,6 +146,37 @@ def test_joints(head, remedy):
     assert differing(cfg, loaders=['val_dataloader']) == {}
 
 
+def pose_estimator(head, **model):
+    pytest.importorskip('mmpose')
+    loader = dict(dataset=dict(type='CocoDataset', metainfo=OWN))
+    model = dict(type='TopdownPoseEstimator', head=head, **model)
+    return Config(dict(default_scope='mmpose', model=model, train_dataloader=loader, val_dataloader=loader))
+
+
+def test_joints_that_a_test_picks():
+    """Trained on more joints than are tested: those that ``test_cfg`` picks count there."""
+    picked = dict(output_keypoint_indices=list(range(14)))
+    cfg = pose_estimator(dict(type='HeatmapHead', out_channels=19), test_cfg=picked)
+    assert differing(cfg, loaders=['val_dataloader']) == {}
+    assert differing(cfg) == {'model.head.out_channels=14': FAULT}
+    picked['output_keypoint_indices'].pop()
+    cfg = pose_estimator(dict(type='HeatmapHead', out_channels=19), test_cfg=picked)
+    assert differing(cfg, loaders=['val_dataloader']) == {'model.head.out_channels=14': FAULT}
+
+
+def test_channels_that_are_coordinates():
+    assert check_agreement(pose_estimator(dict(type='MotionRegressionHead', out_channels=3))) == []
+
+
+def test_data_that_names_more_than_it_shows():
+    """mmdet's MOT data has 13 names, and boxes of pedestrians alone."""
+    cfg = detector(classes=1, names=None)
+    cfg.train_dataloader.dataset.type = 'MOTChallengeDataset'
+    assert differing(cfg) == {}
+    cfg.train_dataloader.dataset.metainfo = dict(classes=('pedestrian', 'car'))
+    assert set(differing(cfg).values()) == {FAULT}
+
+
 def test_every_loader_is_compared():
     cfg = load_config(CONFIGS[DETECTOR])
     assert [finding.state for finding in check_agreement(cfg)] == [OK]

@@ -44,8 +44,10 @@ def test_one_of_the_two(options, remedy):
         (FROZEN | dict(init_cfg=[dict(type='Kaiming', layer='Conv2d'), FILE]), {}),
         (FROZEN, dict(init_cfg=FILE)),
         (FROZEN, dict(pretrained='resnet18.pth')),
+        (FROZEN | dict(frozen_stages=-1, norm_cfg=dict(type='GN', num_groups=4)), {}),
+        (dict(type='mmpretrain.Vig', frozen_stages=0), {}),  # whose own meaning of that is another
     ],
-    ids=['learning', 'file', 'file in a list', 'file of the model', 'pretrained'],
+    ids=['learning', 'file', 'file in a list', 'file of the model', 'pretrained', 'no statistics', 'unknown'],
 )
 def test_nothing_to_say(backbone, model):
     assert found(backbone, **model) == []
