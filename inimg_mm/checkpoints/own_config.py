@@ -134,7 +134,7 @@ def _arguments(node: Node) -> dict[str, Any]:
     given = dict(node)
     if inspect.isclass(kind) and issubclass(kind, Backbone):
         gates = _spec(kind, given)
-        given['attention'] = {**defaults_of(GATES.get(gates.get('type'))), **gates} if gates else None
+        given['attention'] = {**defaults_of(GATES.get(str(gates.get('type')))), **gates} if gates else None
     arguments = {**defaults_of(kind), **given}
     return {name: _lists(value) for name, value in arguments.items() if name not in OF_TRAINING}
 

@@ -95,8 +95,8 @@ def real_batch(cfg: Config, batch_size: int = 2, seed: int = 0) -> Any:
     Raises:
         Exception: Whatever the data set or a transform raises of the data.
     """
-    loader = cfg.get('train_dataloader') or {}
-    inner = list(datasets_of(loader.get('dataset')))
+    loader = cfg.get('train_dataloader')
+    inner = list(datasets_of(loader.dataset)) if loader else []
     if cfg.default_scope not in HOSTS or not any(map(_is_there, inner)):
         return None
     with _drawn_from(seed, cfg.default_scope), redirect_stdout(io.StringIO()):  # pycocotools prints
