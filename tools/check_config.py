@@ -13,6 +13,7 @@ from inimg_mm.checking.data import print_summaries
 from inimg_mm.checking.findings import print_findings
 from inimg_mm.checking.training_step import check_config
 from inimg_mm.data_files.summary import summarise
+from inimg_mm.engine.hooks.corrupt_data.corrupt_data import guard_as_a_training
 from inimg_mm.launch.cli import config_parser, mistakes_in_one_line, read_config
 
 
@@ -34,7 +35,7 @@ def main() -> None:
         cfg = read_config(args)
         data = summarise(cfg, args.images)
         print_summaries(data)
-        findings = check_config(cfg, args.checkpoint, not args.no_init, size, args.trust)
+        findings = check_config(cfg, args.checkpoint, not args.no_init, size, args.trust, guard_as_a_training)
     print_findings(findings)
     sys.exit(any(finding.fault for finding in findings) or any(one.faults for one in data))
 

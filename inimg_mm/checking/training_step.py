@@ -42,6 +42,7 @@ def check_config(
     init: bool = True,
     size: Size | None = None,
     trust: bool = False,
+    prepare: Callable[[Any], None] = lambda data: None,
 ) -> list[Finding]:
     """Build the config's model, initialise it, and train one step on a batch of its own pipeline.
 
@@ -53,6 +54,7 @@ def check_config(
         init: Load what the config's ``init_cfg`` names.
         size: Width and height of the images, see :func:`.random_batch`.
         trust: Unpickle whatever is in the checkpoint.
+        prepare: Is given the training data set before samples are drawn, see :func:`.guard_as_a_training`.
 
     Returns:
         What was found, in the order of a training. What is said to be changed was tried, where it is a line
@@ -62,7 +64,7 @@ def check_config(
         UsageError: If images cannot have the size.
     """
     cfg = at_size(copy.deepcopy(cfg), size)
-    check = partial(_findings, checkpoint=checkpoint, init=init, trust=trust, read=_reading_once())
+    check = partial(_findings, checkpoint=checkpoint, init=init, trust=trust, read=_reading_once(prepare))
     return with_tried_remedies(cfg, list(check(cfg)), check)
 
 
@@ -132,23 +134,25 @@ def _build(cfg: Config) -> Any:
         raise Stop(text, state=state) from error
 
 
-def _reading_once() -> Reader:
+def _reading_once(prepare: Callable[[Any], None]) -> Reader:
     """A reader of real batches that reads the data of a loader once, however many remedies are tried."""
     known: dict[str, tuple[Any, Finding | None]] = {}
 
     def read(cfg: Config) -> tuple[Any, Finding | None]:
         key = str(cfg.get('train_dataloader'))
         if key not in known:
-            known[key] = _real_batch(cfg)
+            known[key] = _real_batch(cfg, prepare)
         return known[key]
 
     return read
 
 
-def _real_batch(cfg: Config) -> tuple[Any, Finding | None]:
+def _real_batch(cfg: Config, prepare: Callable[[Any], None]) -> tuple[Any, Finding | None]:
     """A batch of the data, if it is there, and what is to be said of it."""
     try:
-        batch = real_batch(cfg)
+        batch = real_batch(cfg, prepare=prepare)
+    except UsageError as error:
+        return None, Finding('data', FAULT, str(error))
     except Exception as error:
         text = f'the training data gives no batch, so that made-up images are tried: {failure(error)}'
         return None, Finding('data', NOTE, text)

@@ -5,7 +5,7 @@ import importlib.util
 import io
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from functools import cache, partial
 from pathlib import Path
@@ -80,7 +80,9 @@ def random_batch(cfg: Config, size: Size | None = None, batch_size: int = 2, see
         return _collate(cfg, loader)(samples)
 
 
-def real_batch(cfg: Config, batch_size: int = 2, seed: int = 0) -> Any:
+def real_batch(
+    cfg: Config, batch_size: int = 2, seed: int = 0, prepare: Callable[[Any], None] = lambda built: None
+) -> Any:
     """Make a batch of the config's own training data, if that is there; nothing is downloaded.
 
     Args:
@@ -88,6 +90,7 @@ def real_batch(cfg: Config, batch_size: int = 2, seed: int = 0) -> Any:
         batch_size: As in :func:`random_batch`. Of each part of the data, the first of a few samples that
             shows an object is taken, if it is data with objects.
         seed: Of everything random.
+        prepare: Is given the built data set first.
 
     Returns:
         What the model's data preprocessor takes; None if the data is not there.
@@ -108,16 +111,17 @@ def real_batch(cfg: Config, batch_size: int = 2, seed: int = 0) -> Any:
                 if 'download' in defaults_of(kind):
                     node['download'] = False
         built = DATASETS.build(dataset)
+        prepare(built)
         number = max(min(batch_size, loader.get('batch_size') or batch_size), len(inner))
         starts = [index * len(built) // number for index in range(number)]
         return _collate(cfg, loader)([_first_with_objects(built, start) for start in starts])
 
 
 def _is_there(node: Node) -> bool:
-    """Whether what a data set's config names as its file, or its folders, exists."""
+    """Whether what a data set's config names as its file and its folders exists."""
     root, prefix = node.get('data_root') or '', node.get('data_prefix') or ''
     folders = list(prefix.values()) if isinstance(prefix, Mapping) else [prefix]
-    names = [node['ann_file']] if node.get('ann_file') else folders or ['']
+    names = [name for name in (node.get('ann_file'), *folders) if name] or ['']
     return all(isinstance(name, str) and os.path.exists(os.path.join(root, name)) for name in names)
 
 

@@ -5,10 +5,11 @@ import json
 import pytest
 import torch
 
-from helpers.own_data import write_coco
+from helpers.own_data import draw, write_coco
 from helpers.tooling import CONFIGS, DETECTOR, QUICKEST
 from inimg_mm.checking import training_step
-from inimg_mm.checking.findings import NOTE, OK
+from inimg_mm.checking.findings import FAULT, NOTE, OK
+from inimg_mm.engine.hooks.corrupt_data.corrupt_data import guard_as_a_training
 from inimg_mm.hosts.random_batch import real_batch
 from inimg_mm.launch import load_config
 
@@ -27,7 +28,8 @@ def cfg(tmp_path):
 
 
 def data_findings(cfg):
-    return [finding for finding in training_step.check_config(cfg) if finding.check == 'data']
+    found = training_step.check_config(cfg, prepare=guard_as_a_training)
+    return [finding for finding in found if finding.check == 'data']
 
 
 def test_a_real_sample(cfg):
@@ -47,11 +49,20 @@ def test_data_that_is_not_there(cfg, tmp_path):
 
 def test_data_that_cannot_be_read(cfg, tmp_path):
     """The step is taken all the same, and a note says on what."""
-    for image in (tmp_path / 'images').iterdir():
-        image.unlink()
+    (tmp_path / 'train.json').write_text('{}')
     (found,) = data_findings(cfg)
     assert found.state is NOTE
-    assert 'made-up images are tried: FileNotFoundError' in found.text
+    assert 'made-up images are tried: ' in found.text
+
+
+def test_a_file_that_a_training_would_stop_at(cfg, tmp_path):
+    """An image of another size than its annotations say is named as in a training."""
+    for image in (tmp_path / 'images').iterdir():
+        draw(image, (48, 64))
+    (found,) = data_findings(cfg)
+    assert found.state is FAULT
+    assert str(tmp_path / 'images' / 'train_') in found.text
+    assert '48' in found.text
 
 
 def test_images_without_objects_are_passed_over(cfg, tmp_path):
@@ -66,7 +77,9 @@ def test_images_without_objects_are_passed_over(cfg, tmp_path):
 def test_data_is_read_once_for_all_remedies(cfg, monkeypatch):
     cfg.model.neck.in_channels = [1, 2, 3, 4]
     reads = []
-    monkeypatch.setattr(training_step, 'real_batch', lambda cfg: reads.append(1) or real_batch(cfg))
+    monkeypatch.setattr(
+        training_step, 'real_batch', lambda cfg, **options: reads.append(1) or real_batch(cfg)
+    )
     faults = [finding for finding in training_step.check_config(cfg) if finding.fault]
     assert faults[0].remedy.startswith('model.neck.in_channels=')
     assert len(reads) == 1
