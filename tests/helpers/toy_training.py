@@ -199,7 +199,8 @@ def train(cfg, resume=False, stop=None, moment='end', runner=Runner):
     cfg.resume = resume
     cfg.experiment_name = f'run{random.SystemRandom().getrandbits(60)}'
     for log in Path(cfg.work_dir).glob('*/*.log'):
-        log.unlink()  # mmengine names it by the second, so a quick run after this one would add to it
+        # mmengine names it by the second, so a quick run after this one would add to it
+        log.unlink(missing_ok=True)  # the other of two processes may have been quicker
     if stop is not None:
         cfg.custom_hooks = [
             *(cfg.get('custom_hooks') or []),

@@ -72,8 +72,8 @@ def train_on_two(cfg, stop=None, resume=False):
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
-    context = multiprocessing.get_context('forkserver')  # a fork of this process would have its GPU
-    context.set_forkserver_preload(['helpers.toy_training'])
+    # a fork is quicker, and cannot be had of a process that uses a GPU
+    context = multiprocessing.get_context('spawn' if torch.cuda.is_initialized() else 'fork')
     arguments = [(rank, port, cfg.to_dict(), stop, resume) for rank in range(2)]
     ranks = [context.Process(target=train_as_rank, args=each) for each in arguments]
     for rank in ranks:
