@@ -82,6 +82,7 @@ PAIRS = [
     Pair('mmdet', 'ResNetV1d', dict(depth=18), 'resnet18', V1D, 'mmdet'),
     Pair('mmdet', 'ResNetV1d', dict(depth=50), 'resnet50_v1d', detected='mmdet'),
     Pair('mmpretrain', 'ResNet', dict(depth=50), 'resnet50'),
+    Pair('mmpretrain', 'ResNet', dict(depth=50, base_channels=128, expansion=2), 'resnet50', WIDE),
     Pair('mmpretrain', 'ResNetV1c', dict(depth=50), 'resnet50', dict(deep_stem=True), 'mmpretrain'),
     Pair('mmpretrain', 'ResNetV1d', dict(depth=18), 'resnet18', V1D, 'mmpretrain'),
     Pair('mmpretrain', 'ResNetV1d', dict(depth=50), 'resnet50_v1d', detected='mmpretrain'),
