@@ -17,6 +17,7 @@ from helpers.readmes import parse
 from inimg_mm import zoo
 from inimg_mm.__main__ import main
 from inimg_mm.models import ResNet, SCNet
+from inimg_mm.registry import MODELS
 from inimg_mm.zoo.tables import GATE_SPECS, fill
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,6 +56,19 @@ def test_linked_and_named_files_exist():
         assert (ROOT / path).is_file(), path
 
 
+def test_the_families_of_the_second_snippet_are_built():
+    configs = Config.fromstring(SNIPPETS[1], '.py')
+    with torch.device('meta'):
+        nets = {name: MODELS.build(config) for name, config in configs.items()}
+    assert {name: len(net.out_channels) for name, net in nets.items()} == {
+        'preact': 3,
+        'wide': 3,
+        'pyramid': 3,
+        'inception': 4,
+    }
+    assert nets['inception'].out_strides == (4, 8, 16, 32)
+
+
 def test_config_snippet_builds_a_detector():
     pytest.importorskip('mmdet')
     from mmdet.registry import MODELS
@@ -69,12 +83,12 @@ def test_warm_start_snippet_carries_a_whole_detector(tmp_path):
     pytest.importorskip('mmdet')
     from mmdet.registry import MODELS
 
-    plain = Config.fromstring(SNIPPETS[1].split('\n')[0], '.py').model
+    plain = Config.fromstring(SNIPPETS[2].split('\n')[0], '.py').model
     plain.backbone.init_cfg = None
     plain = MODELS.build(plain)
     torch.save({'state_dict': plain.state_dict()}, tmp_path / 'plain.pth')
     cfg = Config.fromstring(
-        SNIPPETS[1].replace('path/to/a/trained/faster-rcnn_r50.pth', str(tmp_path / 'plain.pth')), '.py'
+        SNIPPETS[2].replace('path/to/a/trained/faster-rcnn_r50.pth', str(tmp_path / 'plain.pth')), '.py'
     )
     gated = MODELS.build(cfg.model)
     gated.init_weights()
@@ -101,7 +115,7 @@ def test_own_data_snippet(tmp_path):
         (tmp_path / 'data' / name).write_text(
             '{"images": [], "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]}'
         )
-    snippet = SNIPPETS[2].replace('path/to/data', str(tmp_path / 'data'))
+    snippet = SNIPPETS[3].replace('path/to/data', str(tmp_path / 'data'))
     (tmp_path / 'delta.py').write_text(snippet.replace("'configs/", f"'{ROOT}/configs/"))
     cfg = Config.fromfile(tmp_path / 'delta.py')
     assert cfg.model.roi_head.bbox_head.num_classes == 2

@@ -26,7 +26,7 @@ WHOLE_WITH_CLASSIFIER = ('mmpretrain', layouts.OURS)
 
 def split(model: StateDict) -> tuple[StateDict, StateDict, StateDict]:
     """Part a model's tensors into those of its backbone, without prefix, of a classifier, and of the rest."""
-    heads = tuple(f'{name}.' for name in layouts.CLASSIFIERS)
+    heads = tuple(f'{name}.' for name in (*layouts.CLASSIFIERS, *layouts.AUXILIARIES))
     classifier = {name: value for name, value in model.items() if name.startswith(heads)}
     rest = {name: value for name, value in model.items() if name not in classifier}
     inside = [name for name in rest if name.startswith(BACKBONE)]
@@ -74,25 +74,26 @@ def convert(
     backbone, classifier, rest = split(model)
     layout = layouts.detect(backbone) if layout == 'auto' else layouts.get(layout).name
     native = layouts.to_native(backbone, layout)
-    if not any(name.startswith('layer1.0.') for name in native):
+    if not any(re.match(layouts.IN_EVERY_BACKBONE, name) for name in native):
         tops = sorted({name.split('.')[0] for name in native})
         raise CheckpointError(f'{source} holds no backbone known here; its names start with {tops}')
     place = layouts.place(native, to)
     is_model = any(name.startswith(BACKBONE) for name in model)
     left: StateDict = {**classifier, **rest} if backbone_only else {}
-    if is_model and wanted.holds_models and not backbone_only:
+    moves_classifier = bool(classifier) and layouts.is_inception(native)
+    if is_model and wanted.holds_models and not backbone_only and not moves_classifier:
         state = _inside(layouts.from_native(native, place.name)) | classifier | rest
     else:
         fc = {} if backbone_only else layouts.to_native(classifier, layout)
-        state, left = layouts.from_native({**native, **fc}, place.name), left or rest
+        homeless = {name: fc.pop(name) for name in layouts.without_place(fc, place)}
+        state, left = layouts.from_native({**native, **fc}, place.name), left or homeless | rest
         if fc and to in WHOLE_WITH_CLASSIFIER:
-            head = f'{place.classifier}.'
-            fc = {name: state.pop(name) for name in list(state) if name.startswith(head)}
-            state = _inside(state) | {CLASSIFIER + name.removeprefix(head): v for name, v in fc.items()}
+            state = _whole(state, place)
     meta = _names_of_classes(opened) if is_model and path.suffix != '.safetensors' else {}
     _write(_serialised(dict(state_dict=state, meta=meta) if meta else state, path.suffix), path)
     parts = [f'{path}: {len(state)} tensors, from {layout} to {place.name} names']
-    parts += [_left_out(left, None if backbone_only else to)] if left else []
+    homes = None if backbone_only else layouts.with_place_for(native)
+    parts += [_left_out(left, to, homes)] if left else []
     notes = (layouts.get(layout).note, place.note, layouts.no_such_net(native, place))
     return '; '.join([*parts, *(note for note in dict.fromkeys(notes) if note)])
 
@@ -102,12 +103,25 @@ def _inside(backbone: StateDict) -> StateDict:
     return {BACKBONE + name: value for name, value in backbone.items()}
 
 
-def _left_out(left: StateDict, to: str | None) -> str:
-    """What was left out; where the project ``to`` has no such models, which do."""
+def _whole(state: StateDict, place: layouts.Layout) -> StateDict:
+    """The weights of a backbone and its classifiers as a whole model names them."""
+    if layouts.is_inception(state) and place.name == 'mmpretrain':
+        return _inside(state)  # its Inception-v3 holds its classifiers itself
+    auxiliary = f'{layouts.AUXILIARY}.'
+    heads = {f'{place.classifier}.': CLASSIFIER, auxiliary: f'head.{auxiliary}'}
+    parted = {name: next(filter(name.startswith, heads), '') for name in state}
+    backbone = {name: value for name, value in state.items() if not parted[name]}
+    return _inside(backbone) | {
+        heads[head] + name.removeprefix(head): state[name] for name, head in parted.items() if head
+    }
+
+
+def _left_out(left: StateDict, to: str, homes: list[str] | None) -> str:
+    """What was left out; if not by wish, also which of the layouts with a place for the backbone keep it."""
     text = f'left out: {grouped(left)}'
-    if to is None:
+    if homes is None:
         return text
-    holding = [layout.name for layout in layouts.LAYOUTS.values() if layout.holds_models]
+    holding = [name for name in homes if layouts.get(name).holds_models]
     return f'{text}, for which {to} has no place; a whole model stays one with --to {", ".join(holding)}'
 
 

@@ -15,6 +15,7 @@ from inimg_mm.errors import UsageError
 from inimg_mm.models.attention import Gate
 from inimg_mm.registry import build_model
 
+from . import layouts
 from .own_config import warn_of_differences
 from .reading import BACKBONE, Opened, StateDict
 
@@ -100,7 +101,8 @@ def match(model: StateDict, checkpoint: StateDict, excused: Iterable[str] = ()) 
 
 def prefixes_of_backbones(names: Iterable[str]) -> list[str]:
     """What stands before the names of a file's backbones, ['encoder_q.', …]; none where one has no prefix."""
-    found = [match[1] for name in names if (match := re.match(r'(.*\.|)layer1\.0\.', name))]
+    pattern = rf'(.*\.|){layouts.IN_EVERY_BACKBONE}'
+    found = [match[1] for name in names if (match := re.match(pattern, name))]
     return [] if '' in found else list(dict.fromkeys(found))
 
 

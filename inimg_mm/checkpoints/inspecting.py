@@ -75,7 +75,8 @@ def _beside(content: Any) -> str:
 
 
 def _classifier(classifier: Mapping[str, Tensor]) -> str:
-    weight = next((value for name, value in classifier.items() if name.endswith('weight')), None)
+    main = {n: value for n, value in classifier.items() if f'{layouts.AUXILIARY}.' not in n}
+    weight = next((value for name, value in main.items() if name.endswith('weight')), None)
     return '' if weight is None else f'{len(weight)} classes'
 
 

@@ -32,6 +32,7 @@ class Layout:
         to_native: Rules from its names to ours, the classifier's aside.
         from_native: Rules from ours to its, the classifier's aside.
         classifier: Its classifier's name; ours is 'fc'.
+        inception_classifier: The same in its Inception-v3.
         pools_at_stride_1: Whether the pool of ``avg_down`` keeps its place in a shortcut of stride 1,
             and the convolution its number.
         lacks: Patterns of our names that have no place in it.
@@ -45,6 +46,7 @@ class Layout:
     to_native: Rules | RulesOfNet = ()
     from_native: Rules | RulesOfNet = ()
     classifier: str = 'fc'
+    inception_classifier: str = 'fc'
     pools_at_stride_1: bool = True
     lacks: tuple[str, ...] | Callable[[set[str]], tuple[str, ...]] = ()
     depths: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
@@ -84,7 +86,13 @@ LEGACY_STEM = _both_ways('', (('layer0.conv1', 'conv1'), ('layer0.bn1', 'bn1')))
 
 GATE, SE, SC, DEEP = r'\.gate\.', r'\.se_layer\.', rf'^{BLOCK}scconv\.', r'^conv1\.0\.'
 PREACT = r'^norm\.'
-
+INCEPTION = r'^(Mixed|Conv2d)_'
+INCEPTION_EXTRAS = (r'^Mixed_\w+\.se_layer\.', r'^Conv2d_1a_7x7\.')
+"""What an Inception-v3 of ours can have and other projects' have not."""
+AUXILIARY = 'AuxLogits'
+"""The auxiliary classifier of Inception-v3."""
+IN_EVERY_BACKBONE = r'(layer1\.0|Conv2d_4a_3x3)\.'
+"""What a name begins with in every backbone of ours, and in no other part of a model."""
 
 KINDS = {'SE': ('SE-ResNet', SE), 'SC': ('SCNet', SC)}
 """The nets of which projects have some depths alone: what they are called, and what tells them."""
@@ -115,29 +123,37 @@ LAYOUTS: dict[str, Layout] = {
     layout.name: layout
     for layout in (
         Layout('timm_legacy', _any_match(r'\.se_module\.|^layer0\.conv1\.'),
-               *_add(LEGACY_SE, LEGACY_STEM), 'last_linear', lacks=(GATE, SC, DEEP, PREACT),
+               *_add(LEGACY_SE, LEGACY_STEM), 'last_linear', lacks=(GATE, SC, DEEP, PREACT, INCEPTION),
                note="its nets need stem_ceil_mode=True, and those that are no ResNeXts style='caffe'; "
                     'its 18 and 34 have one more ReLU, before the gate, and cannot be had'),
-        Layout('timm', _any_match(r'\.se\.fc\d\.'), *TIMM_SE, lacks=(GATE, SC, PREACT)),
+        Layout('timm', _any_match(r'\.se\.fc\d\.'), *TIMM_SE, lacks=(GATE, SC, PREACT, *INCEPTION_EXTRAS)),
         Layout('mmpose_scnet', _is_mmpose_scnet, *_add(MMPOSE_SCNET, MODULE_STEM), pools_at_stride_1=False,
-               lacks=(GATE, SE, PREACT), depths={'SC': (50, 101)}, holds_models=True,
+               lacks=(GATE, SE, PREACT, INCEPTION), depths={'SC': (50, 101)}, holds_models=True,
                note="mmpose's SCNet ignores dilations and has no avd"),
         Layout('mmpretrain', _is_mmpretrain, *MODULE_STEM, 'head.fc', pools_at_stride_1=False,
-               lacks=(GATE, SC, PREACT), depths={'SE': (50, 101, 152)}, holds_models=True),
-        Layout('mmdet', _any_match(r'^stem\.0\.weight'), *PLAIN_STEM, lacks=(GATE, SC, PREACT),
+               lacks=(GATE, SC, PREACT, *INCEPTION_EXTRAS), depths={'SE': (50, 101, 152)}, holds_models=True),
+        Layout('mmdet', _any_match(r'^stem\.0\.weight'), *PLAIN_STEM, lacks=(GATE, SC, PREACT, INCEPTION),
                depths={'SE': ()}, holds_models=True),
         Layout('pytorchcv', pytorchcv.is_pytorchcv, pytorchcv.to_native, pytorchcv.from_native, 'output',
-               lacks=pytorchcv.lacks),
-        Layout('mmpose', None, *MODULE_STEM, pools_at_stride_1=False, lacks=(GATE, PREACT),
+               'output.fc', lacks=pytorchcv.lacks),
+        Layout('mmpose', None, *MODULE_STEM, pools_at_stride_1=False, lacks=(GATE, PREACT, INCEPTION),
                depths={'SE': (50, 101, 152)}, holds_models=True),
-        Layout('torchvision', lacks=(GATE, SE, SC, DEEP, PREACT)),
-        Layout('scnet_authors', lacks=(GATE, SE, PREACT), depths={'SC': (50, 101)}),
+        Layout('torchvision', lacks=(GATE, SE, SC, DEEP, PREACT, *INCEPTION_EXTRAS)),
+        Layout('scnet_authors', lacks=(GATE, SE, PREACT, INCEPTION), depths={'SC': (50, 101)}),
         Layout(OURS, holds_models=True),
     )
 }  # fmt: skip
 """By name. Layouts are detected in this order; a dict that none of them claims is in our names."""
 
-CLASSIFIERS = tuple(sorted({layout.classifier for layout in LAYOUTS.values()}))
+CLASSIFIERS = tuple(
+    sorted(
+        {'backbone.fc'}.union(*({each.classifier, each.inception_classifier} for each in LAYOUTS.values())),
+        key=lambda name: (-len(name), name),
+    )
+)
+"""What classifiers are called; mmpretrain's Inception-v3 has it in its backbone. Longer names come first."""
+AUXILIARIES = (f'head.{AUXILIARY}', f'backbone.{AUXILIARY}', AUXILIARY)
+"""What the auxiliary classifier is called in whole models of ours and of mmpretrain's, and elsewhere."""
 
 
 def detect(names: Iterable[str]) -> str:
@@ -186,7 +202,8 @@ def to_native(state: StateDict, source: str = 'auto') -> StateDict:
         (rf'^(layer[{moved}]\.0\.downsample\.){index}\.', rf'\g<1>{index + 1}.') for index in (0, 1) if moved
     )
     classifier: Rules = tuple((rf'^{re.escape(name)}\.', 'fc.') for name in CLASSIFIERS)
-    rules = _of_net(layout.to_native, state) + pools + classifier
+    auxiliary: Rules = tuple((rf'^{re.escape(name)}\.', f'{AUXILIARY}.') for name in AUXILIARIES)
+    rules = _of_net(layout.to_native, state) + pools + classifier + auxiliary
     return {_rename(name, rules): value for name, value in state.items()}
 
 
@@ -203,12 +220,10 @@ def from_native(state: StateDict, target: str) -> StateDict:
         UsageError: If ``target`` is unknown, or has no place for a tensor.
     """
     layout = place(state, target)
-    for pattern in _of_net(layout.lacks, state):
-        for name in state:
-            if re.search(pattern, name):
-                raise UsageError(
-                    f'{target} has no place for {name}; layouts that have: {_with_place_for(state)}'
-                )
+    if without := without_place(state, layout):
+        raise UsageError(
+            f'{target} has no place for {without[0]}; layouts that have: {with_place_for(state)}'
+        )
     rules = _of_net(layout.from_native, state)
     if not _any_match(DEEP)(set(state)):
         rules = tuple(rule for rule in rules if 'stem.' not in str(rule[1]))
@@ -217,7 +232,8 @@ def from_native(state: StateDict, target: str) -> StateDict:
         rules += tuple(
             (rf'^(layer1\.0\.downsample\.){index}\.', rf'\g<1>{index - 1}.') for index in (1, 2) if pooled
         )
-    rules += ((r'^fc\.', f'{layout.classifier}.'),)
+    classifier = layout.inception_classifier if is_inception(state) else layout.classifier
+    rules += ((r'^fc\.', f'{classifier}.'),)
     return {_rename(name, rules): value for name, value in state.items()}
 
 
@@ -244,13 +260,19 @@ def _depth(names: Iterable[str]) -> int | None:
     return DEPTHS.get((counts, any(re.match(rf'{BLOCK}conv3\.', name) for name in names)))
 
 
-def _with_place_for(state: StateDict) -> list[str]:
-    names = set(state)
-    return [
-        layout.name
-        for layout in LAYOUTS.values()
-        if not any(_any_match(pattern)(names) for pattern in _of_net(layout.lacks, state))
-    ]
+def is_inception(names: Iterable[str]) -> bool:
+    """Whether names, ours, are of an Inception-v3."""
+    return any(re.match(INCEPTION, name) for name in names)
+
+
+def without_place(state: StateDict, layout: Layout) -> list[str]:
+    """Which of our names have no place in a layout, those of one kind together."""
+    return [name for pattern in _of_net(layout.lacks, state) for name in state if re.search(pattern, name)]
+
+
+def with_place_for(state: StateDict) -> list[str]:
+    """The layouts that have a place for all of our names."""
+    return [layout.name for layout in LAYOUTS.values() if not without_place(state, layout)]
 
 
 def _stages_without_pool(names: Iterable[str]) -> list[str]:

@@ -1,11 +1,15 @@
 """The names of pytorchcv's ResNets, pre-activation and wide ones, PyramidNets and SCNets, with SE or without.
 
+Its Inception-v3 has names of another kind, see :mod:`.pytorchcv_inception`.
+
 Its ``features.stage2.unit3.body.conv1.bn`` is our ``layer2.2.bn1`` in every family; what stems, shortcuts and
 the norm that ends a PyramidNet's block are called depends on the family, which the names tell.
 """
 
 import re
 from collections.abc import Callable
+
+from . import pytorchcv_inception as inception
 
 Rules = tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
 UNIT = r'^features\.stage(\d+)\.unit(\d+)\.'
@@ -39,11 +43,13 @@ DEEP_STEM = (
 
 def is_pytorchcv(names: set[str]) -> bool:
     """Whether a state dict with these names is pytorchcv's."""
-    return any(re.match(rf'{UNIT}body\.conv1a?\.', name) for name in names)
+    return inception.is_theirs(names) or any(re.match(rf'{UNIT}body\.conv1a?\.', name) for name in names)
 
 
 def to_native(names: set[str]) -> Rules:
     """Rules from the names of one of its nets to ours, the classifier's aside."""
+    if inception.is_theirs(names):
+        return inception.TO_NATIVE
     three = any('.body.conv3.' in name for name in names)
     return (
         *((rf'{UNIT}body\.{re.escape(theirs)}\.', _in_block(f'{ours}.')) for theirs, ours in SC_PARTS),
@@ -63,6 +69,8 @@ def to_native(names: set[str]) -> Rules:
 
 def from_native(names: set[str]) -> Rules:
     """Rules from the names of one of our nets to its, the classifier's aside."""
+    if 'Conv2d_1a_3x3.conv.weight' in names:
+        return inception.FROM_NATIVE
     convs = [match for name in names if (match := re.match(rf'{BLOCK}conv(\d)\.', name))]
     last = max((int(conv[3]) for conv in convs), default=3)
     ends_in_norm = any(re.match(rf'{BLOCK}bn{last + 1}\.', name) for name in names)
@@ -91,7 +99,7 @@ def from_native(names: set[str]) -> Rules:
 
 def lacks(names: set[str]) -> tuple[str, ...]:
     """Patterns of our names that have no place in its names: it has deep stems and pools in SCNets alone."""
-    always = (r'\.gate\.', r'^input_norm\.')
+    always = (r'\.gate\.', r'^input_norm\.', r'^Mixed_\w+\.se_layer\.', r'^Conv2d_1a_7x7\.', r'^AuxLogits\.')
     if _is_scnet(names):
         return (*always, r'\.se_layer\.')
     return (*always, r'^conv1\.0\.', *((r'\.downsample\.1\.',) if _pools(names) else ()))

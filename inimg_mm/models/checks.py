@@ -26,6 +26,17 @@ def positive_integer(name: str, value: Any) -> int:
     return int(value)
 
 
+def switch(name: str, value: Any) -> bool:
+    """Accept a bool.
+
+    Raises:
+        UsageError: If it is anything else, such as a text that only looks like one.
+    """
+    if not isinstance(value, bool):
+        raise UsageError(f'{name} must be True or False, got {value!r}')
+    return value
+
+
 def one_each(name: str, values: Any, number: int, things: str = 'stages') -> tuple[Any, ...]:
     """Check an argument that holds one value for each of ``number`` things.
 

@@ -82,6 +82,7 @@ PAIRS = [
     Pair('mmdet', 'ResNetV1d', dict(depth=18), 'resnet18', V1D, 'mmdet'),
     Pair('mmdet', 'ResNetV1d', dict(depth=50), 'resnet50_v1d', detected='mmdet'),
     Pair('mmpretrain', 'ResNet', dict(depth=50), 'resnet50'),
+    Pair('mmpretrain', 'ResNet', dict(depth=50, base_channels=128, expansion=2), 'resnet50', WIDE),
     Pair('mmpretrain', 'ResNetV1c', dict(depth=50), 'resnet50', dict(deep_stem=True), 'mmpretrain'),
     Pair('mmpretrain', 'ResNetV1d', dict(depth=18), 'resnet18', V1D, 'mmpretrain'),
     Pair('mmpretrain', 'ResNetV1d', dict(depth=50), 'resnet50_v1d', detected='mmpretrain'),
@@ -212,14 +213,20 @@ PLACES = {
     'v1d': ALL - {'torchvision', 'timm_legacy', 'pytorchcv'},
     'se': ALL - {'torchvision', 'mmpose_scnet', 'scnet_authors'},
     'scnet': {'inimg_mm', 'scnet_authors', 'mmpose', 'mmpose_scnet', 'pytorchcv'},
+    'inception': {'torchvision', 'timm', 'mmpretrain', 'pytorchcv', 'inimg_mm'},
+    'preactivation': {'pytorchcv', 'inimg_mm'},
     'gate': {'inimg_mm'},
 }
 """The layouts that have a place for each kind of net."""
 
 
 def kind_of(name):
-    if name.startswith(('cmpese', 'ini', 'se_scnet')):
+    if name.startswith(('cmpese', 'ini_', 'se_')):  # SE in families where others have none
         return 'gate'
+    if name.startswith('inception'):
+        return 'inception'
+    if name.startswith(('preact', 'wrn', 'pyramid')):
+        return 'preactivation'
     if name.startswith('sc'):
         return 'scnet'
     return 'se' if name.startswith('se') else 'v1d' if name.endswith('v1d') else 'plain'

@@ -1,5 +1,7 @@
 """What a pre-activation, wide or pyramidal network cannot be is said in a sentence, with what is near it."""
 
+import math
+
 import pytest
 
 from inimg_mm.registry import MODELS
@@ -32,6 +34,10 @@ ERRORS = {
     'groups of WRN': (WIDE | dict(groups=2), 'groups=2 needs bottleneck blocks'),
     'dropout': (WIDE | dict(dropout=1), 'dropout must be at least 0 and below 1, got 1'),
     'alpha': (PYRAMID | dict(alpha=0), 'alpha must be a number above 0, got 0'),
+    'endless alpha': (PYRAMID | dict(alpha=math.inf), 'alpha must be a number above 0, got inf'),
+    'switch': (PREACT | dict(final_norm='no'), "final_norm must be True or False, got 'no'"),
+    'switch of the input': (WIDE | dict(input_norm=1), 'input_norm must be True or False, got 1'),
+    'switch of blocks': (PREACT | dict(bottleneck='yes'), "bottleneck must be True or False, got 'yes'"),
     'shake_drop': (PYRAMID | dict(shake_drop=1.0), 'shake_drop must be at least 0 and below 1, got 1.0'),
     'two drops': (PYRAMID | dict(shake_drop=0.5, drop_path_rate=0.1), 'leave one of them out'),
     'avg_down': (PYRAMID | dict(avg_down=True), 'no convolutions in its shortcuts'),

@@ -123,3 +123,8 @@ def test_a_last_layer_of_several_cannot_start_at_zero():
     settings = dict(type='inimg_mm.WideResNet', depth=10, widen_factor=1, conv_cfg=dict(SEPARABLE))
     with pytest.raises(ValueError, match='SeparableConv2d ends the branch.*zero_init_residual=False'):
         MODELS.build(dict(settings, zero_init_residual=True))
+
+
+def test_it_has_no_options():
+    with pytest.raises(ValueError, match=r"SeparableConv has no option 'kernel': .* write conv_cfg=dict\("):
+        MODELS.build(dict(type='inimg_mm.ResNet', depth=18, conv_cfg=dict(SEPARABLE, kernel=5)))

@@ -70,6 +70,21 @@ class BlockOptions:
         )
 
 
+def one_width(base_width: int | None, width_per_group: int | None, default: int) -> int:
+    """The base width under either of its names, or a family's own.
+
+    Raises:
+        UsageError: If both are given and differ.
+    """
+    given = {width for width in (base_width, width_per_group) if width is not None}
+    if len(given) > 1:
+        raise UsageError(
+            f'base_width={base_width!r} and width_per_group={width_per_group!r} mean the same: '
+            'leave one of them out'
+        )
+    return given.pop() if given else default
+
+
 def branch_width(planes: int, base_width: int, groups: int) -> int:
     """Channels of a block's 3x3 convolution: ``int(planes * base_width / 64) * groups``.
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from inimg_mm.errors import UsageError
 from inimg_mm.models.attention import batch_norm_like
-from inimg_mm.models.checks import is_integer
+from inimg_mm.models.checks import is_integer, switch
 from inimg_mm.registry import MODELS
 
 from .blocks import BlockOptions
@@ -88,10 +88,11 @@ class PreActResNet(ResNet):
         for name, value in asked.items():
             if value is not None and not self.has_cifar_stem:
                 raise UsageError(f"{name}={value!r} belongs to nets with stem='cifar'")
-        self.wants_bottlenecks = bottleneck
-        self.has_input_norm, self.has_final_norm = input_norm, final_norm
-        self.has_stem_norm = self.cifar_stem_norm if stem_norm is None else stem_norm
-        self.has_stem_relu = stem_relu
+        self.wants_bottlenecks = None if bottleneck is None else switch('bottleneck', bottleneck)
+        self.has_input_norm = switch('input_norm', input_norm)
+        self.has_final_norm = switch('final_norm', final_norm)
+        self.has_stem_norm = self.cifar_stem_norm if stem_norm is None else switch('stem_norm', stem_norm)
+        self.has_stem_relu = switch('stem_relu', stem_relu)
         options = {**(CIFAR if self.has_cifar_stem else {}), **options}
         super().__init__(depth, zero_init_residual=zero_init_residual, **options)
 

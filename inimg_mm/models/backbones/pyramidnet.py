@@ -1,5 +1,6 @@
 """PyramidNets: pre-activation networks that grow wider block by block, with any gate."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -91,7 +92,7 @@ class PyramidNet(PreActResNet):
     cifar_stem_norm = True
 
     def __init__(self, depth: int, alpha: float, shake_drop: float = 0.0, **options: Any) -> None:
-        if not isinstance(alpha, int | float) or not alpha > 0:
+        if not isinstance(alpha, int | float) or not 0 < alpha < math.inf:
             raise UsageError(f'alpha must be a number above 0, got {alpha!r}')
         if not isinstance(shake_drop, int | float) or not 0 <= shake_drop < 1:
             raise UsageError(f'shake_drop must be at least 0 and below 1, got {shake_drop!r}')

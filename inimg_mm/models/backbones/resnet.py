@@ -16,7 +16,8 @@ from inimg_mm.models.fused import Fused, checked_switch, norm_act
 from inimg_mm.registry import MODELS
 
 from .base import Backbone, unknown_argument
-from .blocks import BasicBlock, BlockOptions, Bottleneck
+from .block_options import BlockOptions, one_width
+from .blocks import BasicBlock, Bottleneck
 from .pretrained_init import starting_point
 from .separable import outside_stems
 from .shortcuts import projection
@@ -146,7 +147,7 @@ class ResNet(Backbone):
         layer_config('conv_cfg', conv_cfg, "dict(type='Conv2d')")
         net = BlockOptions(
             groups=positive_integer('groups', groups),
-            base_width=self.width(base_width, width_per_group),
+            base_width=one_width(base_width, width_per_group, self.default_width),
             style=style,
             conv_cfg=conv_cfg,
             norm_cfg=copy.deepcopy(norm_cfg) if norm_cfg else dict(type='BN'),
@@ -191,21 +192,6 @@ class ResNet(Backbone):
             self.add_stage(self.stage_type(*blocks), channels, total_stride)
         self.add_ending(channels, net)
         self._freeze()
-
-    @classmethod
-    def width(cls, base_width: int | None, width_per_group: int | None) -> int:
-        """The base width under either name.
-
-        Raises:
-            UsageError: If both are given and differ.
-        """
-        given = {width for width in (base_width, width_per_group) if width is not None}
-        if len(given) > 1:
-            raise UsageError(
-                f'base_width={base_width!r} and width_per_group={width_per_group!r} mean the same: '
-                'leave one of them out'
-            )
-        return given.pop() if given else cls.default_width
 
     def architecture(self, depth: int) -> tuple[Any, tuple[int, ...]]:
         """Block and number of blocks in each stage.

@@ -6,6 +6,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from inimg_mm.config_tree import type_name
+from inimg_mm.errors import UsageError
 from inimg_mm.registry import MODELS
 
 Size = int | tuple[int, int]
@@ -68,13 +69,22 @@ def separable_conv(
     dilation: Size = 1,
     groups: int = 1,
     bias: bool = True,
+    **unknown: Any,
 ) -> nn.Module:
     """The convolution of ``conv_cfg=dict(type='inimg_mm.SeparableConv')``.
 
     Takes a convolution's arguments. A 3x3 or 5x5 convolution of more than an image's three channels becomes
     a :class:`SeparableConv2d`; every other stays plain. This package's backbones leave their stems out
     (:func:`outside_stems`); a host's deep stem has no such rule.
+
+    Raises:
+        UsageError: If the config has options: the layers that it replaces say all.
     """
+    if unknown:
+        raise UsageError(
+            f'SeparableConv has no option {next(iter(unknown))!r}: it takes kernels and strides of the '
+            "convolutions that it replaces; write conv_cfg=dict(type='inimg_mm.SeparableConv')"
+        )
     height, width = (kernel_size,) * 2 if isinstance(kernel_size, int) else kernel_size
     kernel = (height, width)
     kind = SeparableConv2d if kernel in KERNELS and in_channels > 3 and groups < in_channels else nn.Conv2d
