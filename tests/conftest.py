@@ -22,13 +22,21 @@ def _seed():
     np.random.seed(0)
 
 
+SCOPES = dict(DefaultScope._instance_dict)
+"""mmengine's default scopes before any test."""
+
+
 @pytest.fixture(autouse=True)
 def default_scope():
-    """Keep the host that a test makes mmengine's default from reaching the next test."""
-    before = dict(DefaultScope._instance_dict)
+    """Keep the host that a test, or what several share, makes mmengine's default from reaching another."""
+
+    def reset():
+        DefaultScope._instance_dict.clear()
+        DefaultScope._instance_dict.update(SCOPES)
+
+    reset()
     yield
-    DefaultScope._instance_dict.clear()
-    DefaultScope._instance_dict.update(before)
+    reset()
 
 
 @pytest.fixture
