@@ -1,5 +1,7 @@
 """Output files: whole or not at all, and refused before the work where they cannot be written."""
 
+import csv
+import io
 import json
 import math
 import os
@@ -81,6 +83,13 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(child) for child in value]
     return None if isinstance(value, float | np.floating) and not math.isfinite(value) else value
+
+
+def csv_line(row: Sequence[object]) -> str:
+    """A line of a CSV file."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator='\n').writerow(row)
+    return text.getvalue()
 
 
 def write_text(path: Path, parts: Iterable[str]) -> None:

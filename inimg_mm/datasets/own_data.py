@@ -10,6 +10,7 @@ from PIL import Image
 from inimg_mm.config_tree import Node, datasets_of, nodes
 from inimg_mm.data_files.image_files import SUFFIXES
 from inimg_mm.errors import UsageError
+from inimg_mm.host_facts import HOSTS
 
 from . import own_classes, own_coco, own_keypoints, own_pipelines
 from .own_coco import EVALUATORS, SPLITS
@@ -118,7 +119,9 @@ def own_data(
     elif image_scale is not None:
         train = _transforms(cfg, 'train_dataloader')
         test = _transforms(cfg, 'val_dataloader', 'test_dataloader')
-        own_pipelines.set_scale(train, test, image_scale, heights_first=host == 'mmpretrain')
+        own_pipelines.set_scale(
+            train, test, image_scale, heights_first=host in HOSTS and HOSTS[host].heights_first
+        )
     if host == 'mmseg':
         said += _set_crop(cfg, root / files['train_images'], crop_size, image_scale)
     if flip is not None:

@@ -1,7 +1,5 @@
 """What came out of an ablation: mean, deviation, and differences of runs with the same seed."""
 
-import csv
-import io
 import math
 import statistics
 from collections.abc import Iterator, Sequence
@@ -9,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from inimg_mm.errors import UsageError
+from inimg_mm.output_files import csv_line
 
 from .ablation import Run
 from .ablation_grid import Cell, varied
@@ -157,15 +156,9 @@ def csv_lines(runs: Sequence[Run]) -> Iterator[str]:
     done = [(run, result) for run in runs if (result := run.result) is not None]
     keys = varied([run.cell for run, _ in done])
     metrics = list(dict.fromkeys(name for _, result in done for name in result['metrics']))
-    yield _line(['cell', 'seed', *keys, 'parameters', 'multiply_adds', 'test_images', *metrics, 'seconds'])
+    yield csv_line(['cell', 'seed', *keys, 'parameters', 'multiply_adds', 'test_images', *metrics, 'seconds'])
     for run, result in done:
         values = [run.cell.values.get(key) for key in keys]
         found = [result['metrics'].get(name, '') for name in metrics]
         sizes = [run.cell.params, '' if run.cell.macs is None else run.cell.macs, result['images']]
-        yield _line([run.cell.name, run.seed, *values, *sizes, *found, result['seconds']])
-
-
-def _line(row: Sequence[object]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator='\n').writerow(row)
-    return text.getvalue()
+        yield csv_line([run.cell.name, run.seed, *values, *sizes, *found, result['seconds']])

@@ -1,7 +1,5 @@
 """What trainings wrote down as they went: their curves, as far as they came."""
 
-import csv
-import io
 import json
 import os
 import re
@@ -13,7 +11,7 @@ from typing import Any
 from mmengine.config import Config
 
 from inimg_mm.errors import UsageError
-from inimg_mm.output_files import told_apart
+from inimg_mm.output_files import csv_line, told_apart
 
 from .demo_report import METRICS
 
@@ -191,18 +189,12 @@ def final_table(runs: Sequence[RunLog], metrics: Sequence[str]) -> str:
 
 def csv_lines(runs: Sequence[RunLog]) -> Iterator[str]:
     """A line for each value of each curve, those of all metrics, and of each test."""
-    yield _line(['run', 'curve', 'unit', 'step', 'value'])
+    yield csv_line(['run', 'curve', 'unit', 'step', 'value'])
     for run in runs:
         for step, loss in sorted(run.loss.items()):
-            yield _line([run.name, 'loss', 'iteration', step, loss])
+            yield csv_line([run.name, 'loss', 'iteration', step, loss])
         for name, curve in run.metrics.items():
             for step, value in sorted(curve.items()):
-                yield _line([run.name, name, run.unit, step, value])
+                yield csv_line([run.name, name, run.unit, step, value])
         for name, value in run.tested.items():
-            yield _line([run.name, name, 'test', '', value])
-
-
-def _line(row: Sequence[object]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator='\n').writerow(row)
-    return text.getvalue()
+            yield csv_line([run.name, name, 'test', '', value])
