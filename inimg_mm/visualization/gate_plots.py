@@ -1,7 +1,5 @@
 """Plots of channel gates: by channel in the last block of each stage, and by depth (arXiv 1904.12639)."""
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from inimg_mm.errors import UsageError
-from inimg_mm.output_files import check_folder, write_text
+from inimg_mm.output_files import check_folder, csv_line, write_text
 
 from .gate_values import ALL, HIGH, LOW, Depth, Net, figures, over_all, stage_of
 from .plots import COLOURS, MARKERS, look, new_figure, save
@@ -149,7 +147,4 @@ def _depths(nets: Sequence[Net]) -> Iterator[list[Any]]:
 
 def _table(head: Sequence[str], rows: Iterator[list[Any]]) -> Iterator[str]:
     """The lines of a CSV file."""
-    for row in (head, *rows):
-        line = io.StringIO()
-        csv.writer(line, lineterminator='\n').writerow(row)
-        yield line.getvalue()
+    return map(csv_line, (head, *rows))
