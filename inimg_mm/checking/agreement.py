@@ -10,6 +10,7 @@ from mmengine.fileio import list_from_file
 from mmengine.registry import DATASETS, MODELS
 
 from inimg_mm.config_tree import Node, datasets_of, defaults_of, nodes, type_name, walk
+from inimg_mm.host_facts import predicts
 
 from .findings import FAULT, NOTE, OK, Finding
 
@@ -53,7 +54,7 @@ def check_agreement(cfg: Config, loaders: Sequence[str] = ('train_dataloader',))
         A finding for each line of the model that differs, or one that says what agrees; none where a data
         set does not say what it has, or nothing reads it.
     """
-    joints = cfg.default_scope == 'mmpose'
+    joints = predicts(cfg.default_scope) == 'keypoints'
     what = 'joints' if joints else 'classes'
     heads = list(_joints_of_heads(cfg)) if joints else list(_classes_of_heads(cfg))
     differing: dict[tuple[str, int], Finding] = {}
@@ -141,7 +142,7 @@ def _wanted(head: Count, data: Count, cfg: Config) -> int:
     if head.place.endswith('keypoint_head_cfg.out_channels'):  # one hand of two, in depth
         settings = cfg.model.head.keypoint_head_cfg
         return data.number // 2 * settings.get('depth_size', 64)
-    if cfg.default_scope != 'mmpose':
+    if predicts(cfg.default_scope) != 'keypoints':
         return data.number
     for codec in nodes([cfg.model.get('head'), cfg.get('codec')]):
         if codec.get('heatmap_type') == 'combined' and head.place.endswith('out_channels'):
@@ -176,7 +177,7 @@ def _lower(meta: Mapping[str, Any]) -> dict[str, Any]:
 
 def _boxes_of_things(cfg: Config, meta: Mapping[str, Any]) -> bool:
     """Whether a panoptic data set's things are what the heads tell apart; its stuff has a head of its own."""
-    return bool(meta.get('thing_classes')) and cfg.default_scope == 'mmdet'
+    return bool(meta.get('thing_classes')) and predicts(cfg.default_scope) == 'boxes'
 
 
 def _names(given: Any) -> Sequence[str]:

@@ -10,7 +10,7 @@ from PIL import Image
 from inimg_mm.config_tree import Node, datasets_of, nodes
 from inimg_mm.data_files.image_files import SUFFIXES
 from inimg_mm.errors import UsageError
-from inimg_mm.host_facts import HOSTS
+from inimg_mm.host_facts import HOSTS, predicts
 
 from . import own_classes, own_coco, own_keypoints, own_pipelines
 from .own_coco import EVALUATORS, SPLITS
@@ -18,8 +18,8 @@ from .own_coco import EVALUATORS, SPLITS
 Size = tuple[int, int]
 
 DEFAULTS = {
-    'mmpretrain': dict(train_images='train', val_images='val'),
-    'mmseg': dict(
+    'classes': dict(train_images='train', val_images='val'),
+    'label maps': dict(
         train_images='images/train',
         val_images='images/val',
         train_labels='labels/train',
@@ -27,7 +27,7 @@ DEFAULTS = {
     ),
     'coco': dict(train_ann='train.json', val_ann='val.json', train_images='images/', val_images='images/'),
 }
-"""Where each kind of data is in its folder."""
+"""Where the data is in its folder, by what is to be predicted; 'coco' for the others."""
 KEYPOINTS = ('sigmas', 'flip_pairs', 'skeleton', 'metrics')
 MUCH = 0.5
 """Share of a crop that may be padding."""
@@ -108,10 +108,10 @@ def own_data(
     if not root.is_dir():
         raise UsageError(f'data_root {data_root!r} is not a folder')
     names = own_classes.names_of_classes(classes)
-    defaults = DEFAULTS.get(str(host), DEFAULTS['coco'])
+    defaults = DEFAULTS.get(predicts(host), DEFAULTS['coco'])
     files = {name: options[name] or default for name, default in defaults.items()}
-    read = {'mmpretrain': _class_folders, 'mmseg': _label_maps, 'mmpose': _keypoints}.get(str(host), _coco)
-    metainfo, said = read(cfg, root, names, files, options)
+    read = {'classes': _class_folders, 'label maps': _label_maps, 'keypoints': _keypoints}
+    metainfo, said = read.get(predicts(host), _coco)(cfg, root, names, files, options)
     _set_classes(cfg, len(metainfo['classes']))
     keypoints = metainfo.get('keypoint_info')
     if image_scale is not None and keypoints:
@@ -122,7 +122,7 @@ def own_data(
         own_pipelines.set_scale(
             train, test, image_scale, heights_first=host in HOSTS and HOSTS[host].heights_first
         )
-    if host == 'mmseg':
+    if predicts(host) == 'label maps':
         said += _set_crop(cfg, root / files['train_images'], crop_size, image_scale)
     if flip is not None:
         own_pipelines.set_flip(_transforms(cfg, 'train_dataloader'), float(flip))
@@ -156,14 +156,11 @@ def _check_options(options: Mapping[str, Any], host: str | None) -> None:
     for name in ('train_ann', 'val_ann', 'train_images', 'val_images', 'train_labels', 'val_labels'):
         if options[name] is not None and not isinstance(options[name], str):
             raise UsageError(f'{name} is a path below data_root, and not {options[name]!r}')
-        if options[name] is not None and name not in DEFAULTS.get(str(host), DEFAULTS['coco']):
+        if options[name] is not None and name not in DEFAULTS.get(predicts(host), DEFAULTS['coco']):
             raise UsageError(f'{name} has no meaning for {host}, whose data has no such file or folder')
-    for name, of, what in (
-        *((name, 'mmpose', 'keypoints') for name in KEYPOINTS),
-        ('crop_size', 'mmseg', 'segmenters'),
-    ):
-        if options[name] is not None and host != of:
-            raise UsageError(f'{name} is for {what} ({of}), and the config is of {host}')
+    for name, what in (*((name, 'keypoints') for name in KEYPOINTS), ('crop_size', 'label maps')):
+        if options[name] is not None and predicts(host) != what:
+            raise UsageError(f'{name} is for models that predict {what}, and the config is of {host}')
 
 
 Read = tuple[dict[str, Any], list[str]]

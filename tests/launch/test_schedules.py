@@ -109,7 +109,7 @@ def test_a_resumed_training_says_so(folder, tmp_path, monkeypatch):
         **{'optim_wrapper.optimizer.lr': 0.5, 'train_cfg.max_epochs': 2},
     )
     said = []
-    monkeypatch.setattr('inimg_mm.launch.schedules._warn', said.append)
+    monkeypatch.setattr('inimg_mm.launch.schedules.warn', said.append)
     runs.train(cfg, resume='auto')
     assert 'epoch_1.pth keeps its learning rate and schedule: ' in said[0]
     assert 'optim_wrapper.optimizer.lr is 0.5 here' in said[0]
