@@ -74,8 +74,8 @@ class ResNet(Backbone):
         width_per_group: mmpretrain's word for ``base_width``.
         fused: False, 'auto' or True: whether fused operations stand for norms, ReLUs and blocks' ends,
             see :mod:`inimg_mm.models.fused.switch`.
-        recompute: Whether these make what a convolution reads again in the backward pass, in one more walk over
-            it each, instead of keeping it. Less memory, the same numbers; not together with ``with_cp``.
+        recompute: Whether fused operations do not keep their outputs for the backward pass, but make them
+            again, each in one more walk: less memory, the same numbers. Not together with ``with_cp``.
 
     Raises:
         UsageError: If an argument is out of its range or cannot be honoured; the message names the choices.

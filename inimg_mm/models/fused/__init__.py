@@ -5,9 +5,9 @@ imported with the first map that is fused.
 """
 
 from .calibrate import calibrate, calibrate_fuses
+from .made_again import checked_recompute, made_again
 from .norm_act import norm_act
 from .opening import opened
-from .recomputing import checked_recompute, made_again
 from .stem import stem, stem_obstacle
 from .switch import ENVIRONMENT, Fused, can_fuse, checked_switch, why_not
 from .tail import obstacle, tail, tail_fuses

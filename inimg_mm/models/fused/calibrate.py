@@ -116,9 +116,10 @@ class Calibrate(Function):
         from . import calibration_passes, passes
 
         z3, y, z2, *constants = ctx.saved_tensors
-        norms = (passes.Affine.of(c, call) for c, call in zip((constants[:5], constants[5:]), ctx.calls, strict=True))
+        call3, call2 = ctx.calls
+        norm3, norm2 = passes.Affine.of(constants[:5], call3), passes.Affine.of(constants[5:], call2)
         out = passes.empty_map(z3)
-        calibration_passes.calibrate(z3, y, z2, *norms, out)
+        calibration_passes.calibrate(z3, y, z2, norm3, norm2, out)
         return out
 
     @staticmethod

@@ -121,7 +121,7 @@ class Stem(Function):
         maps = (go, index, y, norm, padding)
         rows = stem_passes.gradients(*maps, dy=dy if call.running else None, sums=sums)
         if rows is not None:
-            affine = backward_passes.affine_gradients(*rows.parts, norm)
+            affine = backward_passes.affine_gradients(rows.parts[0], rows.parts[1], norm)
         if not call.running:
             merged = backward_passes.over_processes(affine, call)
             stem_passes.gradients(*maps, dy=dy, affine=merged)

@@ -60,7 +60,7 @@ def _store_pair(
 
 @triton.jit
 def _against(best, code, v, inside, number: tl.constexpr, mu, a, b, DTYPE: tl.constexpr):
-    """The larger of ``best`` and a normed pixel, as they would be stored; the earlier where they are equal."""
+    """The larger of ``best`` and a normed pixel, rounded as it is stored; of equal ones the earlier."""
     z = ((v - mu[:, None]) * a[:, None] + b[:, None]).to(DTYPE).to(tl.float32)
     z = tl.where(inside, z, float('-inf'))
     larger = (z > best) | (z != z)  # the last NaN, as in torch

@@ -1,4 +1,4 @@
-"""The first use of the kernels on a device: a small block's end and a stem, forward and backward, both ways."""
+"""The first use of the kernels on a device: a block's end and a stem, forward and backward, both ways."""
 
 from typing import Any
 
@@ -31,12 +31,14 @@ def difference(device: torch.device, dtype: torch.dtype, channels_last: bool) ->
         return float(torch.maximum(block, stem))
 
 
-def _farthest(fused: Any, plain: Any, tensors: tuple[Tensor, ...], norms: list[nn.Module]) -> Tensor:
+def _farthest(fused: Any, plain: Any, tensors: tuple[Tensor, ...], norms: list[nn.BatchNorm2d]) -> Tensor:
     inputs = [tensor.requires_grad_() for tensor in tensors]
     exact = [tensor.detach().double().requires_grad_() for tensor in inputs]
     found = _with_gradients(fused(*inputs, *(NormCall.of(norm) for norm in norms)), inputs)
     expected = _with_gradients(plain(*exact), exact)
-    return torch.stack([(a - b).abs().max() / b.abs().max() for a, b in zip(found, expected, strict=True)]).max()
+    return torch.stack(
+        [(a - b).abs().max() / b.abs().max() for a, b in zip(found, expected, strict=True)]
+    ).max()
 
 
 def _block(y: Tensor, x: Tensor, w: Tensor, b: Tensor, w2: Tensor, b2: Tensor, *calls: NormCall) -> Tensor:

@@ -25,9 +25,13 @@ def checked_recompute(recompute: Any, fused: Fused, with_cp: bool = False) -> bo
     if not isinstance(recompute, bool):
         raise UsageError(f'recompute must be True or False, got {recompute!r}')
     if recompute and fused is False:
-        raise UsageError("recompute=True makes outputs of fused operations again: it takes fused='auto' or True")
+        raise UsageError(
+            "recompute=True makes outputs of fused operations again: it takes fused='auto' or True"
+        )
     if recompute and with_cp:
-        raise UsageError('recompute=True and with_cp=True: blocks that are computed again keep nothing anyway')
+        raise UsageError(
+            'recompute=True and with_cp=True: blocks that are computed again keep nothing anyway'
+        )
     return recompute
 
 
@@ -38,7 +42,7 @@ def made_again(x: Tensor, recompute: bool) -> AbstractContextManager:
         x: The output of a fused operation, or any other tensor, which is kept.
         recompute: Whether to do so at all.
     """
-    node = x.grad_fn if recompute and is_eager(x) else None
+    node: Any = x.grad_fn if recompute and is_eager(x) else None
     if getattr(node, 'output_again', None) is None:
         return nullcontext()
     place = _place(x)  # not x itself, which the hooks would keep
