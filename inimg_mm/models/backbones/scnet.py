@@ -8,7 +8,7 @@ from mmengine.model import Sequential
 from torch import Tensor, nn
 
 from inimg_mm.errors import UsageError
-from inimg_mm.models.fused import can_fuse, norm_act, opened
+from inimg_mm.models.fused import can_fuse, made_again, norm_act, opened
 from inimg_mm.registry import MODELS
 
 from .blocks import BlockOptions, ResidualBlock, branch_width
@@ -78,6 +78,7 @@ class SCBottleneck(ResidualBlock):
             conv_cfg=options.conv_cfg,
             norm_cfg=norm_cfg,
             fused=options.fused,
+            recompute=options.recompute,
         )
         self.avd_layer = nn.AvgPool2d(3, options.stride, padding=1) if avd else nn.Identity()
         self.conv3 = options.conv1x1(2 * width, channels)
@@ -100,7 +101,9 @@ class SCBottleneck(ResidualBlock):
         a = norm_act(a, self.norm('1_a'), self.relu, self.fused)
         b = norm_act(b, self.norm('1_b'), self.relu, self.fused)
         if can_fuse(self.fused, a, b):
-            ends = opened(self.k1, a), self.scconv.opened(b)
+            with made_again(a, self.recompute):
+                plain = opened(self.k1, a)
+            ends = plain, self.scconv.opened(b)
             branches = [self.avd_layer(self._rectified(y, norm)) for y, norm in ends]
             return self.conv3(torch.cat(branches, dim=1))
         return self.conv3(rectified_together(self.k1(a), self.scconv(b), self.relu, self.avd_layer))

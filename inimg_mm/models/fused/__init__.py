@@ -5,8 +5,10 @@ imported with the first map that is fused.
 """
 
 from .calibrate import calibrate, calibrate_fuses
+from .made_again import checked_recompute, made_again
 from .norm_act import norm_act
 from .opening import opened
+from .stem import stem, stem_obstacle
 from .switch import ENVIRONMENT, Fused, can_fuse, checked_switch, why_not
 from .tail import obstacle, tail, tail_fuses
 
@@ -16,10 +18,14 @@ __all__ = [
     'calibrate',
     'calibrate_fuses',
     'can_fuse',
+    'checked_recompute',
     'checked_switch',
+    'made_again',
     'norm_act',
     'obstacle',
     'opened',
+    'stem',
+    'stem_obstacle',
     'tail',
     'tail_fuses',
     'why_not',
