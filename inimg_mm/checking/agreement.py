@@ -10,13 +10,15 @@ from mmengine.fileio import list_from_file
 from mmengine.registry import DATASETS, MODELS
 
 from inimg_mm.config_tree import Node, datasets_of, defaults_of, nodes, type_name, walk
+from inimg_mm.data_files.annotation_files import read_annotations
+from inimg_mm.data_files.class_lists import labels_in_list
 
 from .findings import FAULT, NOTE, OK, Finding
 
 OTHER_CLASSES = ('rpn_head', 'semantic_head', 'text_encoder', 'teacher_ckpt', 'traj_head')
 """Parts of the hosts' models that tell apart something else than the data's classes, or its joints."""
-OTHER_MEANING = ('GroundingDINOHead', 'ATSSVLFusionHead', 'STDCHead', 'LinearReIDHead')
-"""Heads whose ``num_classes`` counts words, edges or persons."""
+OTHER_MEANING = ('GroundingDINOHead', 'ATSSVLFusionHead', 'STDCHead', 'LinearReIDHead', 'SideAdapterCLIPHead')
+"""Heads whose ``num_classes`` counts words, edges or persons, or leaves the background out."""
 COORDINATES = ('MotionRegressionHead',)
 """mmpose's heads whose ``out_channels`` counts the coordinates of each joint."""
 MORE_NAMES = ('MOTChallengeDataset',)
@@ -162,12 +164,14 @@ def _classes_of_data(cfg: Config, loader: str) -> Iterator[Count]:
             given = dict(dataset.get('metainfo') or {})
             if dataset.get('classes') is not None:
                 given['classes'] = dataset['classes']
-            own = {} if type_name(dataset) in MORE_NAMES else getattr(kind, 'METAINFO', None) or {}
+            listed = labels_in_list(dataset)
+            nameless = listed or type_name(dataset) in MORE_NAMES
+            own = {} if nameless else getattr(kind, 'METAINFO', None) or {}
             meta = {**_lower(own), **_lower(given)}
             names = _names(meta.get('thing_classes') if _boxes_of_things(cfg, meta) else meta.get('classes'))
-            names = names or _class_folders(dataset)
-            if names:
-                yield Count(loader, len(names), names)
+            names = names or _class_folders(dataset) or _names_in_file(dataset)
+            if names or listed:
+                yield Count(loader, max(len(names), listed), names)
 
 
 def _lower(meta: Mapping[str, Any]) -> dict[str, Any]:
@@ -184,6 +188,16 @@ def _names(given: Any) -> Sequence[str]:
     if isinstance(given, str):
         return list_from_file(given) if os.path.isfile(given) else ()
     return list(given) if isinstance(given, list | tuple) else ()
+
+
+def _names_in_file(dataset: Node) -> Sequence[str]:
+    """The classes that an annotation file of mmengine's format names itself."""
+    path = os.path.join(dataset.get('data_root') or '', dataset.get('ann_file') or '')
+    if not path.endswith('.json') or not os.path.isfile(path):
+        return ()
+    content = read_annotations(path)
+    meta = content.get('metainfo') if isinstance(content, dict) else None
+    return _names(_lower(meta).get('classes')) if isinstance(meta, dict) else ()
 
 
 def _class_folders(dataset: Node) -> Sequence[str]:
