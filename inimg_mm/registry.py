@@ -27,7 +27,7 @@ from mmengine.registry import TRANSFORMS as ROOT_TRANSFORMS
 from mmengine.registry import WEIGHT_INITIALIZERS as ROOT_WEIGHT_INITIALIZERS
 from mmengine.registry import DefaultScope, Registry
 
-from inimg_mm.config_tree import walk
+from inimg_mm.config_tree import type_name, walk
 from inimg_mm.errors import UsageError
 
 __all__ = [
@@ -91,11 +91,13 @@ def build_model(cfg: Config) -> Any:
 def unknown_types_named(cfg: Config) -> Iterator[None]:
     """Say of a ``type`` that no registry knows, or a host's other class of that name, what is near it.
 
+    A class that a config gives too few arguments, or one that it does not know, is named with its place.
+
     Args:
         cfg: The config of what is built.
 
     Raises:
-        UsageError: In the place of mmengine's KeyError, or of the TypeError of a class that is no backbone.
+        UsageError: In the place of mmengine's KeyError, and of the TypeError of a class.
     """
     try:
         yield
@@ -105,14 +107,44 @@ def unknown_types_named(cfg: Config) -> Iterator[None]:
             raise
         raise UsageError(_near(*unknown.groups())) from error
     except TypeError as error:
-        for path, node in walk(cfg.get('model'), 'model'):
-            if path.endswith('backbone') and node.get('type') in MODELS.module_dict:
-                ours = f'inimg_mm.{node["type"]}'
-                raise UsageError(
-                    f"{path}.type={node['type']!r} is another class of {cfg.default_scope}'s, which does not "
-                    f'take these arguments ({error}): the backbone is type={ours!r}'
-                ) from error
-        raise
+        if (found := _given_wrongly(cfg, str(error))) is None:
+            raise
+        path, node, text = found
+        if path.endswith('backbone') and node['type'] in MODELS.module_dict:
+            text = (
+                f"{path}.type={node['type']!r} is another class of {cfg.default_scope}'s, which does not "
+                f"take these arguments ({text}): the backbone is type='inimg_mm.{node['type']}'"
+            )
+        else:
+            text = f'{path}: {text}'
+        raise UsageError(text) from error
+
+
+ARGUMENTS = re.compile(
+    r"(\w+)\.__init__\(\) (?:missing \d+ required positional arguments?: (.+)|"
+    r"got an unexpected keyword argument '(\w+)')"
+)
+"""What Python says of a class that is given too few arguments, or one that it does not know."""
+
+
+def _given_wrongly(cfg: Config, error: str) -> tuple[str, dict[str, Any], str] | None:
+    """The part of a config that lacks an argument or has one that its class has not, and what that is.
+
+    Returns:
+        Its place, its settings and a sentence; None if no part is to blame, but the code.
+    """
+    if (said := ARGUMENTS.match(error)) is None:
+        return None
+    name, missing, unknown = said.groups()
+    lacking = re.findall(r"'(\w+)'", missing or '')
+    parts = [(path[1:], node) for path, node in walk(dict(cfg.items()), '') if 'type' in node]
+    parts.sort(key=lambda part: type_name(part[1]) != name)  # a subclass can hand an argument on
+    for path, node in parts:
+        if unknown and unknown in node:
+            return path, node, f'{name} has no argument {unknown!r}'
+        if lacking and type_name(node) == name and not set(lacking) & set(node):
+            return path, node, f'{name} needs {missing}'
+    return None
 
 
 def _near(name: str, scope: str, kind: str) -> str:

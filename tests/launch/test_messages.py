@@ -39,8 +39,9 @@ def test_unknown_names(registry, name, message):
 
 
 def test_other_errors_stay():
-    for error in (KeyError('a bug'), KeyError(), TypeError('a bug')):
-        with pytest.raises(type(error)) as caught, unknown_types_named(Config()):
+    inner = TypeError("Inner.__init__() got an unexpected keyword argument 'depth'")
+    for error in (KeyError('a bug'), KeyError(), TypeError('a bug'), inner):
+        with pytest.raises(type(error)) as caught, unknown_types_named(Config(dict(model=dict(type='Toy')))):
             raise error
         assert caught.value is error
 
@@ -60,6 +61,27 @@ def test_other_errors_stay():
 def test_a_backbone_by_a_wrong_name(kind, message):
     pytest.importorskip('mmdet')
     cfg = load_config(CONFIGS[DETECTOR], {'model.backbone.type': kind})
+    with pytest.raises(UsageError, match=message):
+        build_model(cfg)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'model.neck.in_chanels': [1]}, "^model.neck: FPN has no argument 'in_chanels'$"),
+        ({'model.backbone': dict(type='inimg_mm.SCNet')}, "^model.backbone: SCNet needs 'depth'$"),
+        ({'model.neck': dict(type='FPN', num_outs=5)}, "^model.neck: FPN needs 'in_channels' and 'out_ch"),
+    ],
+)
+def test_arguments_that_a_class_does_not_take(options, message):
+    pytest.importorskip('mmdet')
+    cfg = load_config(CONFIGS[DETECTOR])
+    for place, value in options.items():
+        *parts, last = place.split('.')
+        node = cfg
+        for part in parts:
+            node = node[part]
+        node[last] = value
     with pytest.raises(UsageError, match=message):
         build_model(cfg)
 
