@@ -48,7 +48,11 @@ def labels_in_list(dataset: Node) -> int:
     if not file and dataset.get('split'):  # ImageNet's own place
         file = f'meta/{dataset["split"]}.txt'
     path = os.path.join(root, file)
-    if type_name(dataset) not in CLASS_LISTS or not dataset.get('with_label', True) or not os.path.isfile(path):
+    if (
+        type_name(dataset) not in CLASS_LISTS
+        or not dataset.get('with_label', True)
+        or not os.path.isfile(path)
+    ):
         return 0
     return _highest_label(path, os.stat(path).st_mtime_ns) + 1
 

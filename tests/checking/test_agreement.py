@@ -137,6 +137,22 @@ def test_segmenter_with_an_auxiliary_head():
     }
 
 
+def test_things_and_stuff():
+    cfg = detector()
+    cfg.model.semantic_head = dict(type='PanopticFPNHead', num_things_classes=80, num_stuff_classes=1)
+    meta = dict(classes=[*NAMES, 'sky', 'sea'], thing_classes=NAMES, stuff_classes=['sky', 'sea'])
+    cfg.train_dataloader.dataset = dict(type='CocoPanopticDataset', metainfo=meta)
+    assert differing(cfg) == {
+        'model.semantic_head.num_things_classes=3': FAULT,  # its stuff is numbered from there on
+        'model.semantic_head.num_stuff_classes=2': FAULT,
+    }
+    cfg.model.semantic_head.update(num_things_classes=3, num_stuff_classes=2)
+    assert [finding.text for finding in check_agreement(cfg)] == [
+        '3, in the model as in the train_dataloader',
+        '2, in the model as in the train_dataloader',
+    ]
+
+
 JOINTS = {str(n): dict(name=f'joint {n}', id=n, color=[0, 0, 0], type='', swap='') for n in range(14)}
 OWN = dict(
     dataset_name='own',
