@@ -22,10 +22,10 @@ from mmengine.registry import LOOPS as ROOT_LOOPS
 from mmengine.registry import METRICS as ROOT_METRICS
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as ROOT_OPTIM_WRAPPER_CONSTRUCTORS
+from mmengine.registry import OPTIMIZERS, DefaultScope, Registry
 from mmengine.registry import STRATEGIES as ROOT_STRATEGIES
 from mmengine.registry import TRANSFORMS as ROOT_TRANSFORMS
 from mmengine.registry import WEIGHT_INITIALIZERS as ROOT_WEIGHT_INITIALIZERS
-from mmengine.registry import DefaultScope, Registry
 
 from inimg_mm.config_tree import type_name, walk
 from inimg_mm.errors import UsageError
@@ -102,26 +102,49 @@ def unknown_types_named(cfg: Config) -> Iterator[None]:
     try:
         yield
     except KeyError as error:
-        unknown = re.match(r'(\S+) is not in the (\S+?)::(.+?) registry', ' '.join(map(str, error.args)))
-        if unknown is None:
-            raise
-        raise UsageError(_near(*unknown.groups())) from error
+        unknown = re.match(r'(\S+) is not in the (?:(\S+?)::)?(.+?) registry', ' '.join(map(str, error.args)))
+        if unknown is not None:
+            name, scope, kind = unknown.groups()
+            raise UsageError(_near(name, scope or cfg.get('default_scope'), kind)) from error
+        for path, node in walk(cfg.get('model'), 'model'):
+            if _is_a_hosts(path, node) and re.search(rf'\b{node["type"]}\b', str(error)):
+                raise UsageError(_another_class(cfg, path, node, str(error.args[0]))) from error
+        raise
     except TypeError as error:
+        if unknown_optimizer := _unknown_optimizer(cfg):
+            raise UsageError(_near(unknown_optimizer, cfg.default_scope, OPTIMIZERS.name)) from error
         if (found := _given_wrongly(cfg, str(error))) is None:
             raise
         path, node, text = found
-        if path.endswith('backbone') and node['type'] in MODELS.module_dict:
-            text = (
-                f"{path}.type={node['type']!r} is another class of {cfg.default_scope}'s, which does not "
-                f"take these arguments ({text}): the backbone is type='inimg_mm.{node['type']}'"
-            )
-        else:
-            text = f'{path}: {text}'
-        raise UsageError(text) from error
+        mistake = _another_class(cfg, path, node, text) if _is_a_hosts(path, node) else f'{path}: {text}'
+        raise UsageError(mistake) from error
+
+
+def _unknown_optimizer(cfg: Config) -> str:
+    """The name of an optimizer that no registry knows, of which mmengine makes None; '' if all are known."""
+    with OPTIMIZERS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
+        for path, node in walk(cfg.get('optim_wrapper'), 'optim_wrapper'):
+            name = node.get('type')
+            if path.endswith('optimizer') and isinstance(name, str) and registry.get(name) is None:
+                return name
+    return ''
+
+
+def _is_a_hosts(path: str, node: dict[str, Any]) -> bool:
+    """Whether a part is a backbone that a host has by a name of ours."""
+    return path.endswith('backbone') and node.get('type') in MODELS.module_dict
+
+
+def _another_class(cfg: Config, path: str, node: dict[str, Any], error: str) -> str:
+    kind = node['type']
+    return (
+        f"{path}.type={kind!r} is another class of {cfg.default_scope}'s, which does not take these "
+        f"arguments ({error}): the backbone is type='inimg_mm.{kind}'"
+    )
 
 
 ARGUMENTS = re.compile(
-    r"(\w+)\.__init__\(\) (?:missing \d+ required positional arguments?: (.+)|"
+    r'(\w+)\.__init__\(\) (?:missing \d+ required positional arguments?: (.+)|'
     r"got an unexpected keyword argument '(\w+)')"
 )
 """What Python says of a class that is given too few arguments, or one that it does not know."""

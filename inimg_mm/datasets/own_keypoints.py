@@ -175,8 +175,8 @@ def _checked_pairs(names: Sequence[str], given: Any, where: str) -> dict[str, st
             one, other = (_named(names, end) for end in pair)
         except (TypeError, ValueError, KeyError, IndexError):
             raise UsageError(
-                f'{where}flip_pairs are pairs of keypoints, as in (({names[0]!r}, {names[-1]!r}),), and {pair!r} is '
-                f'none; the keypoints are {list(names)}'
+                f'{where}flip_pairs are pairs of keypoints, as in (({names[0]!r}, {names[-1]!r}),), and '
+                f'{pair!r} is none; the keypoints are {list(names)}'
             ) from None
         if one == other or {one, other} & set(swaps):
             raise UsageError(

@@ -146,19 +146,11 @@ def kept_schedule(cfg: Config, checkpoint: Opened) -> Any:
     kept = restored_settings(cfg, checkpoint)
     if not kept:
         return cfg.get('param_scheduler')
-    _warn(
+    print_log(
         f'{checkpoint.source} keeps its learning rate and schedule: {"; ".join(map(str, kept))}. To train '
         f"with this config's, start from its weights, with epochs that count from 0: --cfg-options "
-        f'load_from={checkpoint.source} in place of --resume'
+        f'load_from={checkpoint.source} in place of --resume',
+        'current',
+        logging.WARNING,
     )
     return own_config(checkpoint).get('param_scheduler')
-
-
-def warn_of_schedule(cfg: Config, schedule: Any, epoch_length: int | None) -> None:
-    """Say where a learning rate's schedule and the length of the training do not fit."""
-    for fault in schedule_faults(cfg.get('train_cfg'), schedule, epoch_length):
-        _warn(fault)
-
-
-def _warn(text: str) -> None:
-    print_log(text, 'current', logging.WARNING)

@@ -138,7 +138,8 @@ def test_options_that_do_not_fit(options, message):
 
 
 @pytest.mark.parametrize(
-    'broken', [dict(sigmas=[0.1]), dict(flip_pairs=[[1, 4]]), dict(flip_pairs=[[1, 1]]), dict(skeleton=[[0, 1]])]
+    'broken',
+    [dict(sigmas=[0.1]), dict(flip_pairs=[[1, 4]]), dict(flip_pairs=[[1, 1]]), dict(skeleton=[[0, 1]])],
 )
 def test_a_file_that_does_not_fit_is_named(broken):
     with pytest.raises(UsageError, match=r'^x\.json: '):
@@ -155,7 +156,12 @@ def test_a_side_without_its_other_is_named():
 
 
 def test_a_mirror_changes_every_side():
-    corners = ['left_eye_left_corner', 'left_eye_right_corner', 'right_eye_left_corner', 'right_eye_right_corner']
+    corners = [
+        'left_eye_left_corner',
+        'left_eye_right_corner',
+        'right_eye_left_corner',
+        'right_eye_right_corner',
+    ]
     assert list(by_names(corners).values()) == corners[::-1]
     assert by_names(['left_leg_l1', 'right_leg_l1'])['left_leg_l1'] == 'right_leg_l1'
 

@@ -91,7 +91,9 @@ class PyramidNet(PreActResNet):
     cifar_blocks: ClassVar = {BASIC: (PyramidBasicBlock, 2, 6), BOTTLENECKS: (PyramidBottleneck, 2, 9)}
     cifar_stem_norm = True
 
-    def __init__(self, depth: int, alpha: float | None = None, shake_drop: float = 0.0, **options: Any) -> None:
+    def __init__(
+        self, depth: int, alpha: float | None = None, shake_drop: float = 0.0, **options: Any
+    ) -> None:
         if not isinstance(alpha, int | float) or not 0 < alpha < math.inf:
             raise UsageError(f'alpha must be a number above 0, got {alpha!r}')
         if not isinstance(shake_drop, int | float) or not 0 <= shake_drop < 1:

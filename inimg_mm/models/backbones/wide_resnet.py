@@ -33,7 +33,9 @@ class WideResNet(PreActResNet):
     arch_settings: ClassVar = {}
     cifar_blocks: ClassVar = {BASIC: (PreActBasicBlock, 4, 6)}
 
-    def __init__(self, depth: int, widen_factor: int | None = None, dropout: float = 0.0, **options: Any) -> None:
+    def __init__(
+        self, depth: int, widen_factor: int | None = None, dropout: float = 0.0, **options: Any
+    ) -> None:
         for name in ('stem', 'bottleneck'):
             if options.pop(name, None) is not None:
                 raise UsageError(f'WideResNet takes no {name}: it has the CIFAR stem and basic blocks')
