@@ -85,12 +85,15 @@ def _fits(native: StateDict) -> str:
     if names := zoo_fits(native):
         return ', '.join(names)
     widths = widths_of(native)
+    told = [pair for pair in widths if pair[0] != 'stem_channels' or pair[1] != widths[0][1]]
+    wide = f' with {", ".join(f"{option}={value}" for option, value in told)}'
     if names := zoo_fits(native, widths=widths):
-        told = [pair for pair in widths if pair[0] != 'stem_channels' or pair[1] != widths[0][1]]
-        return f'{", ".join(names)} with {", ".join(f"{option}={value}" for option, value in told)}'
+        return ', '.join(names) + wide
     name, fit = max(zoo_matches(native, widths).items(), key=lambda item: _closeness(item[1]))
     known = fit.loaded or fit.reshaped
-    return f'no model of the zoo; closest is {name}: {fit}' if known else 'no model of the zoo'
+    if fit.share == zoo_matches(native)[name].share:
+        wide = ''  # as wide as the zoo's
+    return f'no model of the zoo; closest is {name}{wide}: {fit}' if known else 'no model of the zoo'
 
 
 def _closeness(fit: Fit) -> tuple[float, float]:

@@ -67,6 +67,7 @@ def load_config(
         cfg.merge_from_dict(cfg_options or {})
     except (KeyError, TypeError) as error:  # no such place in a list, or a dict over what is none
         raise UsageError(f'the options do not fit {path}: {error.args[0]}') from error
+    _check_host(cfg.default_scope, path)
     return cfg
 
 
@@ -104,8 +105,10 @@ def _line_of(error: Exception) -> str:
 
 def _check_host(scope: str, config: Path) -> None:
     if importlib.util.find_spec(scope) is None:
-        remedy = f": pip install 'inimg-mm[{HOSTS[scope].extra}]'" if scope in HOSTS else ''
-        raise UsageError(f'{config} needs {scope}, which is not installed{remedy}')
+        remedy = (
+            f"pip install 'inimg-mm[{HOSTS[scope].extra}]'" if scope in HOSTS else f'hosts are {list(HOSTS)}'
+        )
+        raise UsageError(f'{config} needs {scope}, which is not installed: {remedy}')
 
 
 def _check_data_options(options: dict[str, Any]) -> None:

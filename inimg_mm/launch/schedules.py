@@ -150,9 +150,3 @@ def kept_schedule(cfg: Config, checkpoint: Opened) -> Any:
         f'load_from={checkpoint.source} in place of --resume'
     )
     return own_config(checkpoint).get('param_scheduler')
-
-
-def warn_of_schedule(cfg: Config, schedule: Any, epoch_length: int | None) -> None:
-    """Say where a learning rate's schedule and the length of the training do not fit."""
-    for fault in schedule_faults(cfg.get('train_cfg'), schedule, epoch_length):
-        warn(fault)
