@@ -298,8 +298,10 @@ def test_install_prefers_the_python_of_a_named_folder_of_wheels(pythons):
 
 def test_install_passes_over_a_python_without_headers(pythons):
     """As where python3.12 came with the system, without what compiles against it."""
-    answer = f'case "$2" in *%d.%d*) echo 3.12.1 ;; *sysconfig*) echo / ;; *) exec {sys._base_executable} "$@" ;; esac'
-    shim(pythons / 'bin' / 'python3.12', answer)
+    answers = '*%d.%d*) echo 3.12.1 ;; *sysconfig*) echo / ;;'
+    shim(
+        pythons / 'bin' / 'python3.12', f'case "$2" in {answers} *) exec {sys._base_executable} "$@" ;; esac'
+    )
     said, chosen = part_of_installer(pythons, 'find_python; echo "$python"')
     assert chosen == 'python3.11'
     assert said.startswith('takes python3.11 and passes over python3.12 3.12.1, which has no Python.h')

@@ -86,7 +86,9 @@ def _read(path: Path) -> Config:
         message = ' '.join(str(error).split())
         without_base = ''
         if isinstance(error, RuntimeError) and not message:  # mmengine's, of a LazyObject that is called
-            without_base = 'a config that imports and has no _base_ is pure Python, in which mmengine calls nothing'
+            without_base = (
+                'a config that imports and has no _base_ is pure Python, in which mmengine calls nothing'
+            )
         elif isinstance(error, NameError) and error.name == '_base_':
             without_base = message
         if without_base:
