@@ -1,4 +1,4 @@
-"""Check that a config trains: its data, its parts, its weights, and one step on random data."""
+"""Check that a config trains: its data, its parts, its weights, and one step."""
 
 import sys
 from pathlib import Path

@@ -85,10 +85,17 @@ def _read(path: Path) -> Config:
                 if host in str(error):
                     _check_host(host, path)
         message = ' '.join(str(error).split())
+        without_base = ''
         if isinstance(error, RuntimeError) and not message:  # mmengine's, of a LazyObject that is called
+            without_base = (
+                'a config that imports and has no _base_ is pure Python, in which mmengine calls nothing'
+            )
+        elif isinstance(error, NameError) and error.name == '_base_':
+            without_base = message
+        if without_base:
             message = (
-                'a config that imports and has no _base_ is pure Python, in which mmengine calls nothing. '
-                f"Call own_data in a config of its own: _base_ = '{path.name}', then own_data(_base_, …)"
+                f'{without_base}. Call own_data in a config of its own: '
+                f"_base_ = '{path.name}', then own_data(_base_, …)"
             )
         raise UsageError(
             f'{path} cannot be read: {type(error).__name__}: {message}{_line_of(error)}'

@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from inimg_mm.checking.agreement import check_agreement
 from inimg_mm.checking.channels import misfits
 from inimg_mm.checking.from_scratch import check_from_scratch
+from inimg_mm.checking.heatmaps import check_heatmaps
 from inimg_mm.checkpoints.fitting import check_fit
 from inimg_mm.checkpoints.reading import open_checkpoint
 from inimg_mm.data_files.checks import check_annotations, check_data
@@ -114,7 +115,8 @@ def _checked(cfg: Config, trust: bool) -> tuple[str | None, Any]:
         schedule = kept_schedule(cfg, start)
     del start  # before the next one is read
     check_data(cfg, ('train_dataloader', 'val_dataloader'))
-    require([*check_agreement(cfg, ('train_dataloader', 'val_dataloader')), *misfits(cfg)])
+    agreement = check_agreement(cfg, ('train_dataloader', 'val_dataloader'))
+    require([*agreement, *misfits(cfg), *check_heatmaps(cfg)])
     check_pretrained(cfg, trust)
     if source is None:
         tell(check_from_scratch(cfg))
