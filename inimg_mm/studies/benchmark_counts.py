@@ -71,6 +71,12 @@ def by_kind(kernels: Iterable[tuple[str, float]]) -> dict[str, Kernels]:
     return {kind: Kernels(float(total), int(number)) for kind, (total, number) in sums.items()}
 
 
+def total(kernels: dict[str, Kernels]) -> Kernels:
+    """The kernels of all kinds."""
+    milliseconds, launches = zip(*kernels.values(), strict=True)
+    return Kernels(sum(milliseconds), sum(launches))
+
+
 def kernels_of(step: Callable[[], None]) -> dict[str, Kernels]:
     """What the GPU runs for one step, by kind."""
     from torch.autograd import DeviceType
@@ -89,7 +95,7 @@ def kernels_of(step: Callable[[], None]) -> dict[str, Kernels]:
 
 @contextmanager
 def kept_for_backward(net: nn.Module, image: Tensor) -> Iterator[list[int]]:
-    """Count the bytes that a forward pass keeps for the backward pass.
+    """Count the bytes that a forward pass keeps for the backward pass, which cannot follow it then.
 
     A storage counts once however often it is kept; the net's parameters and buffers, and the image, which
     are there anyway, do not.
@@ -101,13 +107,12 @@ def kept_for_backward(net: nn.Module, image: Tensor) -> Iterator[list[int]]:
     kept: dict[int, Any] = {}  # held, so that no address is given to another storage
     sizes: list[int] = []
 
-    def pack(tensor: Tensor) -> Tensor:
+    def pack(tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
         address = storage.data_ptr()
         if address not in there and address not in kept:
             kept[address] = storage
             sizes.append(storage.nbytes())
-        return tensor
 
-    with saved_tensors_hooks(pack, lambda tensor: tensor):
+    with saved_tensors_hooks(pack, lambda nothing: nothing):
         yield sizes

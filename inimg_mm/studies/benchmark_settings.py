@@ -85,7 +85,7 @@ def points_of(
     Raises:
         UsageError: If one is not a positive integer.
     """
-    channels = list(widths) or [None]
+    channels: Sequence[int | None] = widths or [None]
     found = [Point(batches[0], *sizes[0], channels[0])]
     found += [Point(batches[0], *size, channels[0]) for size in sizes[1:]]
     found += [Point(batch, *sizes[0], channels[0]) for batch in batches[1:]]

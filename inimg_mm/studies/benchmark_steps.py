@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
@@ -63,7 +62,7 @@ def prepare(name: str, point: Point, settings: Settings) -> tuple[Result, Callab
     """A net's counts, and its step."""
     fused = settings.fused if is_of_the_zoo(name) else False
     net = build_net(name, point.base_channels, fused)
-    net.to(settings.device, memory_format=settings.layout)
+    net.to(settings.device).to(memory_format=settings.layout)  # type: ignore[call-overload]
     image = torch.randn(point.batch, 3, point.height, point.width, device=settings.device)
     image = image.to(memory_format=settings.layout)
     net.eval()
@@ -76,7 +75,7 @@ def prepare(name: str, point: Point, settings: Settings) -> tuple[Result, Callab
                 module.eval()
     run: Any = torch.compile(net, backend=settings.compiler) if settings.compiler else net
     forward, step = _steps(run, image, settings)
-    with kept_for_backward(net, image) if train else nullcontext([]) as kept:
+    with kept_for_backward(net, image) as kept:
         outputs = forward()
     result = Result(name, point, [tuple(each.shape) for each in outputs], size.params, 2 * size.macs)
     del outputs
@@ -98,11 +97,11 @@ def _steps(
 ) -> tuple[Callable[[], list[Tensor]], Callable[[], None]]:
     """The forward pass, and what is timed."""
     device, dtype = settings.device, DTYPES[settings.dtype]
-    # a graph replays the casts of weights, and not the look into a cache
-    precision = dict(dtype=dtype, enabled=dtype != torch.float32, cache_enabled=not settings.graph)
 
     def forward() -> list[Tensor]:
-        with torch.autocast(device, **precision), torch.inference_mode(settings.mode == 'infer'):
+        # a graph replays the casts of weights, and not the look into a cache
+        autocast = torch.autocast(device, dtype, dtype != torch.float32, cache_enabled=not settings.graph)
+        with autocast, torch.inference_mode(settings.mode == 'infer'):
             return list(_tensors(net(image)))
 
     def step() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from .benchmark_counts import KINDS
+from .benchmark_counts import KINDS, total
 from .benchmark_settings import Point, Settings
 from .benchmark_steps import Result
 
@@ -80,11 +80,15 @@ def record(
     found = []
     for result in results:
         ratios = _quartiles(result.ratios)
-        summary = dict(median=result.median, minimum=min(result.seconds), spread=_spread(result.seconds))
-        kernels = result.kernels and {kind: each._asdict() for kind, each in result.kernels.items()}
-        found.append(
-            asdict(result) | summary | dict(ratio=ratios[1], ratio_quartiles=ratios, kernels=kernels)
+        summary: dict[str, Any] = dict(
+            median=result.median,
+            minimum=min(result.seconds),
+            spread=_spread(result.seconds),
+            ratio=ratios[1],
+            ratio_quartiles=ratios,
+            kernels=result.kernels and {kind: kernels._asdict() for kind, kernels in result.kernels.items()},
         )
+        found.append(asdict(result) | summary)
     return dict(command=command, machine=facts, settings=asdict(settings), results=found)
 
 
@@ -130,10 +134,10 @@ def _row(result: Result, first: Result, columns: Sequence[str]) -> Iterator[str]
     if result.kernels and first.kernels and result.peak_bytes and first.peak_bytes:
         yield f'{result.peak_bytes / 2**20:.0f}'
         yield f'{result.peak_bytes / first.peak_bytes:.3f}'
-        mine, its = (sum(k.milliseconds for k in each.kernels.values()) for each in (result, first))
-        yield f'{mine:.2f}'
-        yield f'{mine / its:.3f}'
-        yield str(sum(kernels.launches for kernels in result.kernels.values()))
+        mine, its = total(result.kernels), total(first.kernels)
+        yield f'{mine.milliseconds:.2f}'
+        yield f'{mine.milliseconds / its.milliseconds:.3f}'
+        yield str(mine.launches)
         yield from (f'{result.kernels[kind].milliseconds:.2f}' for kind in KINDS)
 
 
