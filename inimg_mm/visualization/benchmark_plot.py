@@ -1,6 +1,7 @@
 """The plot of a benchmark: what nets cost as images, batches or widths grow."""
 
 from collections.abc import Callable, Sequence
+from math import prod
 from pathlib import Path
 from statistics import median
 
@@ -9,12 +10,12 @@ from inimg_mm.studies.benchmark_steps import Result
 
 from .plots import MARKERS, look, new_figure, save
 
-AXES: dict[str, Callable[[Point], float | None]] = {
-    'pixels of an image': lambda point: point.height * point.width,
-    'images in a batch': lambda point: point.batch,
-    'base channels': lambda point: point.base_channels,
+AXES: dict[str, Callable[[Point], tuple[int, ...]]] = {
+    'image, by its pixels': lambda point: (point.height, point.width),
+    'images in a batch': lambda point: (point.batch,),
+    'base channels': lambda point: (point.base_channels or 0,),
 }
-"""What can grow."""
+"""What can grow: by the product of these numbers."""
 
 
 def plot_benchmark(results: Sequence[Result], path: Path, title: str) -> Path | None:
@@ -53,12 +54,12 @@ def plot_benchmark(results: Sequence[Result], path: Path, title: str) -> Path | 
         for row, (label, value) in enumerate(rows):
             panel = panels[row, column]
             for index in range(number):
-                x = [AXES[name](group[0].point) for group in groups]
+                x = [prod(AXES[name](group[0].point)) for group in groups]
                 y = [value(group[index], group[0]) for group in groups]
                 style = dict(look(index), marker=MARKERS[index % len(MARKERS)], markersize=5)
                 panel.plot(x, y, label=groups[0][index].name, **style)
             panel.set_xscale('log')
-            panel.set_xticks(x, [f'{each:g}' for each in x])
+            panel.set_xticks(x, ['x'.join(map(str, AXES[name](group[0].point))) for group in groups])
             panel.minorticks_off()
             panel.set_ylabel(label, fontsize=9)
             panel.grid(alpha=0.3)
@@ -76,4 +77,4 @@ def _along(name: str, results: Sequence[Result], base: Point) -> list[list[Resul
         others = (axis for axis in AXES if axis != name)
         if all(AXES[axis](result.point) == AXES[axis](base) for axis in others):
             groups.setdefault(result.point, []).append(result)
-    return sorted(groups.values(), key=lambda group: AXES[name](group[0].point) or 0)
+    return sorted(groups.values(), key=lambda group: prod(AXES[name](group[0].point)))
