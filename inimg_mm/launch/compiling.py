@@ -21,11 +21,12 @@ def use_compiler(cfg: Config, backend: str | None = None) -> None:
     """
     settings = cfg.compile if isinstance(cfg.get('compile'), dict) else {}
     backend = backend or settings.get('backend', 'inductor')
-    _check_compiler(backend)
+    check_compiler(backend)
     cfg.compile = {**settings, 'backend': backend}
 
 
-def _check_compiler(backend: str) -> None:
+def check_compiler(backend: str) -> None:
+    """Raise a :class:`UsageError` if ``torch.compile`` cannot work here with a backend, and why."""
     try:
         torch._dynamo.eval_frame.check_if_dynamo_supported()
     except RuntimeError as error:

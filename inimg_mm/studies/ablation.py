@@ -3,7 +3,6 @@
 import copy
 import hashlib
 import json
-import math
 import os
 import queue
 import re
@@ -11,25 +10,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from inimg_mm.errors import UsageError
 from inimg_mm.launch.cli import mistakes_in_one_line
@@ -39,6 +27,7 @@ from inimg_mm.output_files import check_folder, json_text, write_text
 
 from .ablation_grid import Cell, Grid
 from .demo_report import training_seconds
+from .progress import progress_bar
 
 CONFIG, RESULT, OUTPUT = 'run.py', 'result.json', 'output.txt'
 """Files in the folder of a run: its config, what came out, what it printed."""
@@ -113,7 +102,7 @@ def ablate(grid: Grid) -> list[Run]:
         devices.put(device)
     failed: list[Run] = []
     children: list[subprocess.Popen] = []
-    with _progress(len(runs), len(runs) - len(waiting)) as (progress, task):
+    with progress_bar('trainings', len(runs), len(runs) - len(waiting)) as (progress, task):
 
         def work(run: Run) -> None:
             device = devices.get()
@@ -137,20 +126,6 @@ def ablate(grid: Grid) -> list[Run]:
         logs = ', '.join(str(run.folder / OUTPUT) for run in failed)
         raise UsageError(f'{len(failed)} of {len(waiting)} trainings failed, see {logs}')
     return runs
-
-
-@contextmanager
-def _progress(total: int, done: int) -> Iterator[tuple[Progress, TaskID]]:
-    """A bar over the trainings, with the time that is left at their speed so far."""
-    columns = (
-        TextColumn('{task.description}'),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), speed_estimate_period=math.inf) as progress:
-        yield progress, progress.add_task('trainings', total=total, completed=done)
 
 
 def _devices() -> Sequence[str | None]:
