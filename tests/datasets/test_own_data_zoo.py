@@ -11,6 +11,7 @@ from helpers.own_data import SPLITS, build, draw, named_labels, overheard, write
 from inimg_mm.checking.training_step import check_config
 from inimg_mm.config_tree import nodes
 from inimg_mm.datasets import own_data, own_pipelines
+from inimg_mm.hosts import HOSTS
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 
@@ -239,6 +240,7 @@ def test_crops_follow_the_images(options, size, maps):
     crop, pad = crops(cfg)
     assert tuple(crop.crop_size) == size[::-1]
     assert tuple(pad.size) == size
+    assert HOSTS['mmseg'].input_size(cfg) == size
     assert tuple(build(cfg, 'train_dataloader')[0]['inputs'].shape[1:]) == size[::-1]
 
 

@@ -6,8 +6,10 @@ import shlex
 import pytest
 
 pytest.importorskip('matplotlib', reason='plots need matplotlib (extra demo)')
-for host in ('mmdet', 'mmpretrain', 'mmpose', 'mmseg'):
-    pytest.importorskip(host, reason='the studies train models of every host')
+pytest.importorskip('mmdet', reason='studies train detectors of mmdet (extra mm)')
+pytest.importorskip('mmpretrain', reason='studies train classifiers of mmpretrain (extra mm)')
+pytest.importorskip('mmpose', reason='studies train keypoint models of mmpose (extra pose)')
+pytest.importorskip('mmseg', reason='studies train segmenters of mmseg (extra seg)')
 
 import numpy as np
 from PIL import Image
@@ -43,6 +45,7 @@ def data(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'path', sorted(STUDIES.glob('*/*.yml')), ids=lambda path: f'{path.parent.name}-{path.stem}'
 )
