@@ -210,6 +210,9 @@ def _class_folders(
             settings = dict(type='inimg_mm.ClassFolders', data_root=str(root), data_prefix=folders[split])
             for name, value in dict(settings, metainfo=dict(metainfo), extensions=SUFFIXES).items():
                 dataset[name] = value  # dicts as a whole: a config's own update would merge them
+            if own_pipelines.load_from_files(dataset['pipeline']):
+                for preprocessor in filter(None, _preprocessors(cfg)):
+                    preprocessor['to_rgb'] = True
     for node in nodes([cfg['model'], *_metrics(cfg)]):
         if 'topk' in node:
             ranks = node['topk'] if isinstance(node['topk'], list | tuple) else (node['topk'],)
@@ -239,8 +242,9 @@ def _label_maps(
 def _set_crop(cfg: Node, images: Path, size: Size | None, scale: Size | None) -> list[str]:
     """Set a segmenter's crops, and say so where much of them would be padding."""
     train = list(_transforms(cfg, 'train_dataloader'))
-    preprocessors = [cfg.get('data_preprocessor'), cfg['model'].get('data_preprocessor')]
-    crop = own_pipelines.set_crop(train, preprocessors, size, scale)
+    crop = own_pipelines.set_crop(train, _preprocessors(cfg), size, scale)
+    if crop and cfg.get('crop_size'):
+        cfg['crop_size'] = crop[::-1]
     first = next((images / name for name in _images_of(images)), None)
     if crop is None or first is None:
         return []
@@ -277,6 +281,11 @@ def _transforms(cfg: Node, *loaders: str) -> Iterator[Node]:
         if cfg.get(key):
             for dataset in datasets_of(cfg[key]['dataset']):
                 yield from dataset['pipeline']
+
+
+def _preprocessors(cfg: Node) -> list[Any]:
+    """The settings of the model's data preprocessor, wherever they stand."""
+    return [cfg.get('data_preprocessor'), cfg['model'].get('data_preprocessor')]
 
 
 def _metrics(cfg: Node) -> list[Node]:
