@@ -6,6 +6,7 @@ imported with the first map that is fused.
 
 from .calibrate import calibrate, calibrate_fuses
 from .norm_act import norm_act
+from .norm_pair import norm_act_of_both
 from .opening import opened
 from .switch import ENVIRONMENT, Fused, can_fuse, checked_switch, why_not
 from .tail import obstacle, tail, tail_fuses
@@ -18,6 +19,7 @@ __all__ = [
     'can_fuse',
     'checked_switch',
     'norm_act',
+    'norm_act_of_both',
     'obstacle',
     'opened',
     'tail',

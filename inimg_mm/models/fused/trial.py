@@ -35,8 +35,8 @@ def difference(device: torch.device, dtype: torch.dtype, channels_last: bool) ->
 def _fused(y: Tensor, x: Tensor, w: Tensor, b: Tensor, w2: Tensor, b2: Tensor, *norms: Any) -> Tensor:
     call, call2 = (NormCall.of(norm) for norm in norms)
     active = NormAct.apply(y, w, b, call, True)
-    state = State(call, call2, per_sample=True)
-    u, v, q, sums = Squeeze.apply(active, x, w, b, w2, b2, True, state)
+    state = State(call, call2, per_sample=True, averages=True)
+    u, v, q, sums = Squeeze.apply(active, x, w, b, w2, b2, state)
     return Tail.apply(active, x, w, b, w2, b2, torch.sigmoid(u - v), q, sums, state)
 
 
