@@ -5,6 +5,7 @@ imported with the first map that is fused.
 """
 
 from .calibrate import calibrate, calibrate_fuses
+from .gates import has_kernels
 from .norm_act import norm_act
 from .norm_pair import norm_act_of_both
 from .opening import opened
@@ -18,6 +19,7 @@ __all__ = [
     'calibrate_fuses',
     'can_fuse',
     'checked_switch',
+    'has_kernels',
     'norm_act',
     'norm_act_of_both',
     'obstacle',

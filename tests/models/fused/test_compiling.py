@@ -55,7 +55,7 @@ def repeated(names, *endings):
 
 MAP_CASES = {
     'moments': (['y', 'means', 'squares'], {}),
-    'apply': (['y', 'x', 'g', 'out', *NORM, *NORM2, 'bias2'], dict(RUNNING=False, RELU=True)),
+    'apply': (['y', 'x', 'g', 'out', 'means', *NORM, *NORM2, 'bias2'], dict(RUNNING=False, RELU=True)),
     'gradient_sums': (
         ['go', 'out', 'y', 'y2', 'q', *NORM, *NORM2, 'sums', 'centred', 'centred2'],
         dict(RUNNING=False, RELU=True),
