@@ -69,7 +69,7 @@ def _configs(pattern: str | None, copy: list[str] | None, force: bool) -> None:
 
 
 def _fused(config: str) -> None:
-    """Say for every block of a config's model which form it takes in training with fused='auto', and why.
+    """Say for a model's stem and every block which form it takes in training with fused='auto', and why.
 
     The model is built and not trained. Fused operations have not been measured on a GPU yet.
     """

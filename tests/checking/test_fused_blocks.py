@@ -17,6 +17,7 @@ def forms(**options):
 
 def test_what_is_fused_is_listed():
     assert forms() == {
+        'stem': 'fused stem: norm, ReLU, max pool',
         'layer1.0': 'fused end: norm, SE, sum with a projection, ReLU',
         'layer1.1': 'fused end: norm, SE, sum, ReLU',
         'layer1.2': 'fused end: norm, SE, sum, ReLU',
@@ -45,7 +46,20 @@ def test_a_gate_without_kernels_is_told():
     ],
 )
 def test_what_is_plain_says_why(options, reason):
-    assert all(form.startswith('plain end: ') and reason in form for form in forms(**options).values())
+    found = forms(**options)
+    found.pop('stem')
+    assert all(form.startswith('plain end: ') and reason in form for form in found.values())
+
+
+def test_a_stem_says_why_it_is_plain():
+    assert forms(fused=False)['stem'] == 'plain stem: fused=False'
+    assert forms(norm_cfg=dict(type='GN', num_groups=2))['stem'] == 'plain stem: its norm is a GroupNorm'
+    assert 'running statistics' in forms(norm_eval=True)['stem']
+    assert 'stem' not in forms(type='PreActResNet', depth=20)
+
+
+def test_outputs_that_are_made_again_are_told():
+    assert forms(recompute=True)['layer1.1'].endswith('ReLU; what its convolutions read is made again')
 
 
 def test_a_hook_makes_its_block_plain():

@@ -56,7 +56,7 @@ def gradient_sums(
         dy,
         dy2,
         *norm[:4],
-        *constants(norm2, 3),
+        *constants(norm2, 4),
         *(*parts, None)[:3],
         *walk(geometry, divided),
         norm.eps,

@@ -124,14 +124,14 @@ def apply(
 
 @triton.jit(do_not_specialize=UNSPECIALIZED)
 def gradient_sums(
-    go, out, y, y2, g, q, dy, dy2, mean, scale, weight, bias, mean2, scale2, weight2,
+    go, out, y, y2, g, q, dy, dy2, mean, scale, weight, bias, mean2, scale2, weight2, bias2,
     sums, centred, centred2, HW, C, sn, sp, sc, steps, eps, eps2,
     BP: tl.constexpr, BC: tl.constexpr, CL: tl.constexpr, FULL: tl.constexpr,
     RUNNING: tl.constexpr, RELU: tl.constexpr,
 ):  # fmt: skip
     """q, the gradient behind the ReLU, and its sums over each chunk: of q, q (y - mean) and q (y2 - mean2).
 
-    The ReLU's sign is that of ``out``, or of the norm's output where that is None. ``dy`` and ``dy2`` are
+    The ReLU's sign is that of ``out``, which is made again where that is None. ``dy`` and ``dy2`` are
     written where the gradient is just ``a g q`` (running statistics, and no squeeze).
     """
     s = tl.program_id(1)
@@ -142,10 +142,13 @@ def gradient_sums(
     base = n.to(tl.int64) * sn
     mu, r, a, b = norm_constants(mean, scale, weight, bias, oc, cm, eps, RUNNING)
     ag = a
+    bg = b
     if g is not None:
-        ag = a * tl.load(g + n * C + oc, mask=cm, other=0.0)
+        gate = tl.load(g + n * C + oc, mask=cm, other=0.0)
+        ag = a * gate
+        bg = b * gate
     if mean2 is not None:
-        mu2, r2, a2, b2 = norm_constants(mean2, scale2, weight2, weight2, oc, cm, eps2, RUNNING)
+        mu2, r2, a2, b2 = norm_constants(mean2, scale2, weight2, bias2, oc, cm, eps2, RUNNING)
     sum1 = tl.zeros([BP, BC], dtype=tl.float32)
     sum2 = tl.zeros([BP, BC], dtype=tl.float32)
     sum3 = tl.zeros([BP, BC], dtype=tl.float32)
@@ -156,12 +159,17 @@ def gradient_sums(
         d = tl.load(go + at, mask=mask, other=0.0).to(tl.float32)
         if (sums is not None) or (RELU and out is None):
             v = tl.load(y + at, mask=mask, other=0.0).to(tl.float32) - mu[None, :]
+        if (centred2 is not None) or (RELU and out is None and mean2 is not None):
+            z = tl.load(y2 + at, mask=mask, other=0.0).to(tl.float32) - mu2[None, :]
         if RELU:
             if out is None:
-                d = tl.where(v * a[None, :] + b[None, :] <= 0.0, 0.0, d)
+                o = v * ag[None, :] + bg[None, :]
+                if mean2 is not None:
+                    o = (z * a2[None, :] + b2[None, :]) + o
+                    o = o.to(go.dtype.element_ty).to(tl.float32)  # as it was stored
             else:
                 o = tl.load(out + at, mask=mask, other=0.0).to(tl.float32)
-                d = tl.where(o <= 0.0, 0.0, d)
+            d = tl.where(o <= 0.0, 0.0, d)
         if q is not None:
             tl.store(q + at, d.to(q.dtype.element_ty), mask=mask)
         if dy is not None:
@@ -172,7 +180,6 @@ def gradient_sums(
             sum1 += tl.where(mask, d, 0.0)
             sum2 += tl.where(mask, d * v, 0.0)
             if centred2 is not None:
-                z = tl.load(y2 + at, mask=mask, other=0.0).to(tl.float32) - mu2[None, :]
                 sum3 += tl.where(mask, d * z, 0.0)
     if sums is not None:
         row = (n * tl.num_programs(1) + s) * C + oc

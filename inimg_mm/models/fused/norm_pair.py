@@ -19,7 +19,11 @@ from .switch import Fused
 
 
 def norm_act_of_both(
-    first: tuple[Tensor, nn.Module], second: tuple[Tensor, nn.Module], act: nn.Module, fused: Fused = 'auto'
+    first: tuple[Tensor, nn.Module],
+    second: tuple[Tensor, nn.Module],
+    act: nn.Module,
+    fused: Fused = 'auto',
+    recompute: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """``act(norm(y))`` of two maps, together where both are fused and normed by their batch's statistics.
 
@@ -28,9 +32,14 @@ def norm_act_of_both(
         second: Another.
         act: The activation behind both.
         fused: See :mod:`.switch`.
+        recompute: Whether each is to be one that can be made again for itself, see :mod:`.made_again`.
     """
     both = first, second
-    if first[0].shape == second[0].shape and all(is_fused(y, norm, act, fused) for y, norm in both):
+    if (
+        not recompute
+        and first[0].shape == second[0].shape
+        and all(is_fused(y, norm, act, fused) for y, norm in both)
+    ):
         calls = [NormCall.of(norm) for _, norm in both]
         if not any(call.running or call.group is not None for call in calls):
             given = [(dense(y), norm.weight, norm.bias) for y, norm in both]

@@ -83,6 +83,7 @@ def tail(
     drop_path: nn.Module,
     norm2: nn.Module | None = None,
     fused: Fused = 'auto',
+    recompute: bool = False,
 ) -> Tensor:
     """``relu(norm2(shortcut) + gate * drop_path(norm(y)))``; :func:`tail_fuses` has allowed it.
 
@@ -95,6 +96,7 @@ def tail(
         norm2: What the shortcut still has to go through. One that is not in the same mode as
             ``norm``, or not of its kind, is applied before.
         fused: See :mod:`.switch`.
+        recompute: Whether the output is not kept where it follows from two maps that are, with ``norm2``.
 
     Returns:
         (N, C, H, W), of the dtype to which torch would promote the sum.
@@ -109,9 +111,9 @@ def tail(
     shortcut = like(y, shortcut)
     affine = (norm.weight, norm.bias, *((None, None) if norm2 is None else (norm2.weight, norm2.bias)))
     if gate is None:
-        state = State(call, call2, per_sample=dropped(drop_path))
+        state = State(call, call2, dropped(drop_path), recompute)
         return Tail.apply(y, shortcut, *affine, drop_mask(drop_path, y), None, None, state)
-    state = State(call, call2, per_sample=True, averages=gate.needs_shortcut)
+    state = State(call, call2, True, recompute, averages=gate.needs_shortcut)
     state.rows = remembered(shortcut) if state.averages and call2 is None else None
     u, v, q, sums = Squeeze.apply(y, shortcut, *affine, state)
     g = weigh(gate, [mean for mean in (u, v) if mean is not None])
@@ -230,8 +232,20 @@ class Tail(Function):
         out = passes.empty_map(y, torch.promote_types(y.dtype, x.dtype))
         state.rows = passes.apply(y, geometry, norm, out, True, x, state.g, norm2, state.averages)
         folded = None if norm2 is None else x
-        ctx.save_for_backward(y, out, g, folded, *state.constants)
+        ctx.save_for_backward(y, None if state.makes_again else out, g, folded, *state.constants)
         ctx.state, ctx.squeezed = state, q is not None
+        ctx.output_again = Tail.output_again if state.makes_again else None
+        return out
+
+    @staticmethod
+    def output_again(ctx: Any) -> Tensor:
+        """The output, from what is kept."""
+        from . import passes
+
+        y, _, _, x, *constants = ctx.saved_tensors
+        norm, norm2 = affines_of(constants, ctx.state)
+        out = passes.empty_map(y, torch.promote_types(y.dtype, x.dtype))
+        passes.apply(y, Geometry.of(y, ctx.state.per_sample), norm, out, True, x, ctx.state.g, norm2)
         return out
 
     @staticmethod
@@ -242,19 +256,20 @@ class Tail(Function):
         state, needs = ctx.state, ctx.needs_input_grad[:7]
         norm, norm2 = affines_of(constants, state)
         if torch.is_grad_enabled():
+            out = ctx.output_again(ctx) if out is None else out
             return *tail_again(y, x, out, g, norm, norm2, state, grads[0], needs), None, None, None
         geometry, running = Geometry.of(y, state.per_sample), state.call.running
         go, gate = like(y, grads[0]), state.g
         if ctx.squeezed:
-            q: Any = passes.empty_map(out)
+            q: Any = passes.empty_map(go)
             rows = backward_passes.gradient_sums(
-                go, y, geometry, norm, True, True, out=out, x=x, norm2=norm2, q=q
+                go, y, geometry, norm, True, True, out=out, x=x, g=gate, norm2=norm2, q=q
             )
             sums, dg = backward_passes.gate_gradient(rows, geometry, norm)
             return (None,) * 6 + (dg, q, sums, None)
         dy = passes.empty_map(y)
         dy2 = None if norm2 is None else passes.empty_map(x)
-        q = None if running and norm2 is not None else passes.empty_map(out)
+        q = None if running and norm2 is not None else passes.empty_map(go)
         affine: Any = None
         affine2: Any = None
         rows = backward_passes.gradient_sums(

@@ -19,11 +19,17 @@ class State:
     """
 
     def __init__(
-        self, call: NormCall, call2: NormCall | None, per_sample: bool, averages: bool = False
+        self,
+        call: NormCall,
+        call2: NormCall | None,
+        per_sample: bool,
+        recompute: bool = False,
+        averages: bool = False,
     ) -> None:
         self.call = call
         self.call2: Any = call2
         self.per_sample = per_sample
+        self.makes_again = recompute and call2 is not None
         self.constants: list[Tensor | None] = []
         self.g: Tensor | None = None
         self.rows: Any = None

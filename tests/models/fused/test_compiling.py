@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(not PTXAS.exists(), reason='this Triton has no a
 NORM = ['mean', 'scale', 'weight', 'bias']
 NORM2 = ['mean2', 'scale2', 'weight2']
 MAPS = ['y', 'y2', 'x', 'out', 'go', 'q', 'dy', 'dy2', 'z3', 'z2', 'dl', 'dz3']
-KINDS = dict(batches='i64', batches2='i64', batches3='i64', rows='i32', cols='i32')
+KINDS = dict(batches='i64', batches2='i64', batches3='i64', rows='i32', cols='i32', index='i8')
 DOUBLES = ['covariance', 'effective', 'constant', 'matrix', 'shift']
 NUMBERS = ['eps', 'eps2', 'momentum', 'momentum2', 'momentum3', 'count', 'count2', 'inverse_hw']
 INTEGERS = [
@@ -42,6 +42,11 @@ INTEGERS = [
     'L',
     'M',
     'H',
+    'H2',
+    'sr',
+    'tn',
+    'tr',
+    'tc',
     'width',
     'OH',
     'OW',
@@ -57,7 +62,7 @@ MAP_CASES = {
     'moments': (['y', 'means', 'squares'], {}),
     'apply': (['y', 'x', 'g', 'out', 'means', *NORM, *NORM2, 'bias2'], dict(RUNNING=False, RELU=True)),
     'gradient_sums': (
-        ['go', 'out', 'y', 'y2', 'q', *NORM, *NORM2, 'sums', 'centred', 'centred2'],
+        ['go', 'out', 'y', 'y2', 'q', *NORM, *NORM2, 'bias2', 'sums', 'centred', 'centred2'],
         dict(RUNNING=False, RELU=True),
     ),
     'input_gradients': (
@@ -194,6 +199,35 @@ def test_kernels_over_maps(name, dtype, capability, tmp_path):
     assert re.search(r'ld\.global[\w.:]*\.v4\.b32', ptx)  # 16 bytes at once
     writes_maps = {'out', 'q', 'dy'} & set(given)
     assert not writes_maps or re.search(r'st\.global[\w.:]*\.v4\.b32', ptx)
+    assert not re.search(r'\b(atom|red)\.', ptx)
+
+
+STEM_CASES = {
+    'pool': (['y', 'out', 'index', *NORM], dict(RUNNING=False)),
+    'sums': (['go', 'index', 'y', *NORM, 'sums', 'centred'], dict(RUNNING=False)),
+    'gradients': (['go', 'index', 'y', 'dy', *NORM, 'beta', 'gamma', 'inverse_count'], dict(RUNNING=False)),
+}
+STEM_TILES = {'bf16': dict(BQ=16, BC=64, CL=True, FULL=True), 'fp16': dict(BQ=64, BC=8, CL=False, FULL=True)}
+"""Of 64 channels, as :func:`inimg_mm.models.fused.geometry.plan_rows` divides large maps."""
+
+
+@pytest.mark.parametrize('capability', [80, 90])
+@pytest.mark.parametrize('dtype', STEM_TILES)
+@pytest.mark.parametrize('case', STEM_CASES)
+def test_kernels_of_a_stem(case, dtype, capability, tmp_path):
+    from inimg_mm.models.fused import stem_kernels
+
+    given, constants = STEM_CASES[case]
+    kernel = stem_kernels.pool if case == 'pool' else stem_kernels.pool_gradients
+    constants = constants | STEM_TILES[dtype] | dict(PAD=1)
+    constants |= dict(sc=1, tc=1) if constants['CL'] else dict(sp=1)
+    if case == 'pool':
+        constants['DTYPE'] = getattr(triton.language, dict(bf16='bfloat16', fp16='float16')[dtype])
+    ptx, report = assembled(kernel, given, constants, dtype, capability, tmp_path)
+    assert_no_spills(report)
+    assert re.search(r'ld\.global[\w.:]*\.v4\.b32', ptx)  # 16 bytes at once
+    stored = 2 if case == 'pool' and dtype == 'fp16' else 4  # four windows a thread
+    assert case == 'sums' or re.search(rf'st\.global[\w.:]*\.v{stored}\.b32', ptx)
     assert not re.search(r'\b(atom|red)\.', ptx)
 
 
