@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from inimg_mm.models import fused
+from inimg_mm.models.attention import Gate
 from inimg_mm.models.backbones import ResNet
 from inimg_mm.models.backbones.blocks import FUSED_POSITIONS, ResidualBlock
 from inimg_mm.models.fused import Fused
@@ -59,8 +60,13 @@ def _obstacle(block: ResidualBlock, switch: Fused) -> str | None:
 def _parts(block: ResidualBlock) -> str:
     gate = block.gate_module
     parts = [_norm(block.last_affine)]
-    parts += [] if gate is None else [type(gate).__name__]
+    parts += [] if gate is None else [_gate(gate)]
     parts += [] if isinstance(block.drop_path, nn.Identity) else ['drop path']
     parts += ['sum with a projection' if block.downsample is not None else 'sum', 'ReLU']
     again = '; what its convolutions read is made again' if block.recompute else ''
     return f'fused end: {", ".join(parts)}{again}'
+
+
+def _gate(gate: Gate) -> str:
+    name = type(gate).__name__
+    return name if fused.has_kernels(gate) else f'{name} (its own arithmetic plain)'

@@ -27,6 +27,14 @@ def test_what_is_fused_is_listed():
     assert last == 'fused end: norm with running statistics, DoubleFC, drop path, sum, ReLU'
 
 
+def test_a_gate_without_kernels_is_told():
+    ini = dict(type='InnerImaging', filters=((1, 1), (2, 1)), fold=None)
+    assert 'norm, InnerImaging, sum,' in forms(attention=ini)['layer1.1']
+    assert (
+        'InnerImaging (its own arithmetic plain)' in forms(attention=dict(ini, aggregate='code'))['layer1.1']
+    )
+
+
 @pytest.mark.parametrize(
     ('options', 'reason'),
     [

@@ -5,8 +5,10 @@ imported with the first map that is fused.
 """
 
 from .calibrate import calibrate, calibrate_fuses
+from .gates import has_kernels
 from .made_again import checked_recompute, made_again
 from .norm_act import norm_act
+from .norm_pair import norm_act_of_both
 from .opening import opened
 from .stem import stem, stem_obstacle
 from .switch import ENVIRONMENT, Fused, can_fuse, checked_switch, why_not
@@ -20,8 +22,10 @@ __all__ = [
     'can_fuse',
     'checked_recompute',
     'checked_switch',
+    'has_kernels',
     'made_again',
     'norm_act',
+    'norm_act_of_both',
     'obstacle',
     'opened',
     'stem',

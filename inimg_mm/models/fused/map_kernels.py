@@ -75,12 +75,15 @@ def moments(
 
 @triton.jit(do_not_specialize=UNSPECIALIZED)
 def apply(
-    y, x, g, out, mean, scale, weight, bias, mean2, scale2, weight2, bias2,
+    y, x, g, out, means, mean, scale, weight, bias, mean2, scale2, weight2, bias2,
     HW, C, sn, sp, sc, steps, eps, eps2,
     BP: tl.constexpr, BC: tl.constexpr, CL: tl.constexpr, FULL: tl.constexpr,
     RUNNING: tl.constexpr, RELU: tl.constexpr,
 ):  # fmt: skip
-    """``out = relu(x + g (a (y - mean) + beta))``; with ``mean2``, x is first normed by its own constants."""
+    """``out = relu(x + g (a (y - mean) + beta))``; with ``mean2``, x is first normed by its own constants.
+
+    ``means``: the mean of each chunk of the output, as it is stored.
+    """
     # backwards through memory: what the pass before touched last is still in the cache
     s = tl.num_programs(1) - 1 - tl.program_id(1)
     n = tl.num_programs(2) - 1 - tl.program_id(2)
@@ -95,6 +98,7 @@ def apply(
         b = b * gate
     if mean2 is not None:
         mu2, r2, a2, b2 = norm_constants(mean2, scale2, weight2, bias2, oc, cm, eps2, RUNNING)
+    total = tl.zeros([BP, BC], dtype=tl.float32)
     for t in range(0, tl.minimum(steps, (limit + BP - 1) // BP - s * steps)):
         p = (s * steps + t) * BP + tl.arange(0, BP)
         mask = tile_mask(p, limit, cm, BC, FULL)
@@ -108,7 +112,14 @@ def apply(
             o = z + o
         if RELU:
             o = tl.where(o < 0.0, 0.0, o)  # keeps NaN, as torch's does
-        tl.store(out + at, o.to(out.dtype.element_ty), mask=mask)
+        stored = o.to(out.dtype.element_ty)
+        tl.store(out + at, stored, mask=mask)
+        if means is not None:
+            total += tl.where(mask, stored.to(tl.float32), 0.0)
+    if means is not None:
+        count = tl.maximum(tl.minimum(steps * BP, limit - s * steps * BP), 1).to(tl.float32)
+        row = (n * tl.num_programs(1) + s) * C + oc
+        tl.store(means + row, tl.sum(total, axis=0) / count, mask=cm)
 
 
 @triton.jit(do_not_specialize=UNSPECIALIZED)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from . import gate_trial
 from .norm_act import NormAct
 from .norms import NormCall
 from .stem import Stem
@@ -17,8 +18,8 @@ SHAPE = (2, 24, 5, 6)
 def difference(device: torch.device, dtype: torch.dtype, channels_last: bool) -> float:
     """How far the fused forms are from the plain formulas, in the worst of their results.
 
-    Over the largest value, for a norm and its ReLU, a gated tail with a projection's norm and a stem, in
-    training. Nothing is drawn from a random generator, and no statistics but those of the trial change.
+    Over the largest value, for a norm and its ReLU, a gated tail with a projection's norm, a stem and gates,
+    in training. Nothing is drawn from a random generator, and no statistics but those of the trial change.
     """
     inside = torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False)
     with inside[0], inside[1], inside[2]:
@@ -28,7 +29,7 @@ def difference(device: torch.device, dtype: torch.dtype, channels_last: bool) ->
         block = _farthest(_block, _plain_block, (y, x, *affine), norms)
         signs = affine[0].sign()
         stem = _farthest(_stem, _plain_stem, (_levels(device, dtype, channels_last), signs, affine[1]), norms)
-        return float(torch.maximum(block, stem))
+        return max(float(block), float(stem), gate_trial.difference(device))
 
 
 def _farthest(fused: Any, plain: Any, tensors: tuple[Tensor, ...], norms: list[nn.BatchNorm2d]) -> Tensor:
@@ -44,8 +45,8 @@ def _farthest(fused: Any, plain: Any, tensors: tuple[Tensor, ...], norms: list[n
 def _block(y: Tensor, x: Tensor, w: Tensor, b: Tensor, w2: Tensor, b2: Tensor, *calls: NormCall) -> Tensor:
     call, call2 = calls
     active = NormAct.apply(y, w, b, call, True)
-    state = State(call, call2, per_sample=True)
-    u, v, q, sums = Squeeze.apply(active, x, w, b, w2, b2, True, state)
+    state = State(call, call2, per_sample=True, averages=True)
+    u, v, q, sums = Squeeze.apply(active, x, w, b, w2, b2, state)
     return Tail.apply(active, x, w, b, w2, b2, torch.sigmoid(u - v), q, sums, state)
 
 
