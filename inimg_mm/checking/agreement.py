@@ -9,7 +9,15 @@ from mmengine.config import Config
 from mmengine.fileio import list_from_file
 from mmengine.registry import DATASETS, MODELS
 
-from inimg_mm.config_tree import Node, datasets_of, defaults_of, nodes, type_name, walk
+from inimg_mm.config_tree import (
+    Node,
+    datasets_of,
+    defaults_of,
+    joint_lines,
+    joints_of_line,
+    type_name,
+    walk,
+)
 from inimg_mm.data_files.annotation_files import read_annotations
 from inimg_mm.data_files.class_lists import labels_in_list
 from inimg_mm.host_facts import predicts
@@ -20,12 +28,8 @@ OTHER_CLASSES = ('rpn_head', 'semantic_head', 'text_encoder', 'teacher_ckpt', 't
 """Parts of the hosts' models that tell apart something else than the data's classes, or its joints."""
 OTHER_MEANING = ('GroundingDINOHead', 'ATSSVLFusionHead', 'STDCHead', 'LinearReIDHead', 'SideAdapterCLIPHead')
 """Heads whose ``num_classes`` counts words, edges or persons, or leaves the background out."""
-COORDINATES = ('MotionRegressionHead',)
-"""mmpose's heads whose ``out_channels`` counts the coordinates of each joint."""
 MORE_NAMES = ('MOTChallengeDataset',)
 """Data sets that name more classes than they give objects of, unless their config says which."""
-JOINTS = ('out_channels', 'num_keypoints', 'num_joints')
-"""How mmpose's heads call the number of their joints."""
 
 
 class Count(NamedTuple):
@@ -78,7 +82,7 @@ def _compared(
         for head in heads:
             if data.place != 'train_dataloader' and _picked_joints(cfg) == data.number:
                 continue
-            wanted = _wanted(head, data, cfg)
+            wanted = joints_of_line(cfg, head.place, data.number) if what == 'joints' else data.number
             if head.number != wanted:
                 differing.setdefault((head.place, wanted), _difference(what, head, data, wanted))
     if differing or not heads or not counts:
@@ -146,30 +150,9 @@ def _default(cfg: Config, node: Node, argument: str) -> Any:
 
 
 def _joints_of_heads(cfg: Config) -> Iterator[Count]:
-    """What mmpose's heads say of their joints; a head inside another counts, its codec does not."""
-    for path, node in walk(cfg.model.get('head') or {}, 'model.head'):
-        last = path.split('.')[-1]
-        if last not in ('head', 'pose_cfg', 'keypoint_head_cfg') and not last.isdigit():
-            continue
-        for name in JOINTS:
-            if isinstance(node.get(name), int) and type_name(node) not in COORDINATES:
-                yield Count(f'{path}.{name}', node[name], exact=True)
-                break
-
-
-def _wanted(head: Count, data: Count, cfg: Config) -> int:
-    """What a line of a head would be for a data set: the number itself, but for mmpose's special codecs."""
-    if head.place.endswith('keypoint_head_cfg.out_channels'):  # one hand of two, in depth
-        settings = cfg.model.head.keypoint_head_cfg
-        return data.number // 2 * settings.get('depth_size', 64)
-    if predicts(cfg.default_scope) != 'keypoints':
-        return data.number
-    for codec in nodes([cfg.model.get('head'), cfg.get('codec')]):
-        if codec.get('heatmap_type') == 'combined' and head.place.endswith('out_channels'):
-            return 3 * data.number  # a heat map and two offsets each
-        if codec.get('remove_root') and head.place.endswith('num_joints'):
-            return data.number - 1
-    return data.number
+    """What mmpose's heads say of their joints."""
+    for path, node, name in joint_lines(cfg.model):
+        yield Count(f'{path}.{name}', node[name], exact=True)
 
 
 # --- what the data sets have

@@ -21,6 +21,7 @@ from .fitting import (
     gate_names,
     holds_gates,
     match,
+    models_that_fit,
     offset_names,
     prefixes_of_backbones,
     zoo_fits,
@@ -156,8 +157,8 @@ class Pretrained:
             return CheckpointError(text + ''.join(f' or {prefix!r}' for prefix in prefixes[1:]), remedy)
         if fit.reshaped and not isinstance(module, Backbone) and not (fit.missing or fit.stray):
             return CheckpointError(f'{text} {_of_other_classes(fit)}')
-        names = zoo_fits(layouts.to_native(state))
-        text += f' The file fits {", ".join(names)};' if names else ' It fits no model of the zoo either;'
+        names = models_that_fit(layouts.to_native(state))
+        text += f' The file fits {names};' if names else ' It fits no model of the zoo either;'
         wanted = [(name, url) for name in zoo_fits(module.state_dict()) if (url := zoo.get(name).weights)]
         published = ''.join(f' (published for {name}: {url})' for name, url in wanted)
         return CheckpointError(f'{text} give the weights of this net{published}, or init_cfg=None')

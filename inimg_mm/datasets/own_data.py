@@ -7,7 +7,7 @@ from typing import Any
 from mmengine.logging import print_log
 from PIL import Image
 
-from inimg_mm.config_tree import Node, datasets_of, nodes
+from inimg_mm.config_tree import Node, datasets_of, joint_lines, joints_of_line, nodes
 from inimg_mm.data_files.image_files import SUFFIXES
 from inimg_mm.errors import UsageError
 from inimg_mm.host_facts import HOSTS, predicts
@@ -192,7 +192,8 @@ def _keypoints(
     said += own_coco.point_data_sets(cfg, root, metainfo, annotations, images)
     metrics = own_coco.checked_metrics(options['metrics'])
     said += own_coco.set_metrics(cfg, root / annotations['val'], metrics)
-    cfg['model']['head']['out_channels'] = len(metainfo['keypoint_info'])
+    for path, head, name in joint_lines(cfg['model']):
+        head[name] = joints_of_line(cfg, f'{path}.{name}', len(metainfo['keypoint_info']))
     return metainfo, said
 
 

@@ -195,6 +195,25 @@ def test_one_side_alone_mirrors_to_itself(tmp_path, said):
     assert not any('another side' in text for text in said)
 
 
+@pytest.mark.parametrize(
+    ('head', 'line'),
+    [
+        (dict(type='RegressionHead', num_joints=17), dict(num_joints=3)),
+        (dict(type='AssociativeEmbeddingHead', num_keypoints=17), dict(num_keypoints=3)),
+        (dict(type='VisPredictHead', pose_cfg=dict(out_channels=17)), dict(pose_cfg=dict(out_channels=3))),
+        (
+            dict(type='HeatmapHead', out_channels=51, decoder=dict(heatmap_type='combined')),
+            dict(out_channels=9),
+        ),
+    ],
+)
+def test_every_head_is_told_its_joints(tmp_path, head, line):
+    cfg = Config.fromfile(CONFIG)
+    cfg.model.head = dict(head)
+    own_data(cfg, str(poses(tmp_path, dict(id=1, name='owl', keypoints=OWL))))
+    assert cfg.model.head == head | line
+
+
 @pytest.fixture
 def said(monkeypatch):
     """What own data says of itself."""
