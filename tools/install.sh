@@ -260,6 +260,10 @@ step() { # NUMBER NAME: runs install_NAME in the background, its output in a log
     say "$((SECONDS - began)) s"
 }
 
+halted() { # STATUS
+    printf '\ninstall.sh: stopped. What was done stays done: run the same command again.\n' >&2
+    exit "$1"
+}
 stop() { [[ -z $job ]] || kill -- "-$job" 2>/dev/null || true; }
 
 steps_for() { # EXTRA...: all steps, in order; mmcv where an mm toolbox is asked for
@@ -293,8 +297,8 @@ main() {
     check_compiler
     check_disk
     trap stop EXIT
-    trap 'exit 130' INT
-    trap 'exit 143' TERM
+    trap 'halted 130' INT
+    trap 'halted 143' TERM
     make_venv
     export TMPDIR=$state/tmp PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONNOUSERSITE=1
     rm -rf "$TMPDIR" && mkdir -p "$TMPDIR"

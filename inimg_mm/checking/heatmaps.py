@@ -43,6 +43,7 @@ def check_heatmaps(cfg: Config) -> list[Finding]:
     if width % STRIDE or height % STRIDE:
         sides = 'x'.join(str(-(-side // STRIDE) * STRIDE) for side in (width, height))
         text += f' (sides that are multiples of {STRIDE} fit: {sides})'
-    places = [path for path, part in walk(cfg.to_dict(), '') if 'heatmap_size' in part]
-    remedy = ' '.join(f'{path[1:]}.heatmap_size=({given[0]},{given[1]})' for path in places)
+    parts = [part for key in ('model', 'train_dataloader') for part in walk(cfg.get(key), key)]
+    places = [path for path, part in parts if 'heatmap_size' in part]
+    remedy = ' '.join(f'{path}.heatmap_size=({given[0]},{given[1]})' for path in places)
     return [Finding('heatmaps', FAULT, text, (remedy,))]
