@@ -19,7 +19,24 @@ from inimg_mm.models import backbones
 BACKBONE = dict(type='inimg_mm.SEResNet', depth=18, base_channels=4, stem_channels=4, out_indices=(0,))
 
 
-def training(folder, hooks=('EagerGraphHook',), **options):
+@pytest.fixture(
+    params=[
+        'EagerGraphHook',
+        pytest.param(
+            'inimg_mm.CUDAGraphHook', marks=pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')
+        ),
+    ]
+)
+def hook(request, monkeypatch):
+    """The hook with a stand-in for the recording, and on a GPU."""
+    request.getfixturevalue('quickly')
+    if request.param == 'EagerGraphHook':
+        request.getfixturevalue('on_cpu')
+    monkeypatch.setattr(torch.backends.cudnn, 'deterministic', True)
+    return request.param
+
+
+def training(folder, *hooks, **options):
     cfg = config(folder, **{'model': dict(type='ToyClassifier', backbone=BACKBONE), **options})
     cfg.custom_hooks = [*cfg.custom_hooks, *(dict(type=hook) for hook in hooks)]
     return cfg
@@ -30,32 +47,32 @@ def graph_of(runner):
     return hook.graphed.graph
 
 
-@pytest.mark.usefixtures('quickly', 'on_cpu')
 @pytest.mark.parametrize(
     'options', [dict(), dict(optim_wrapper=dict(accumulative_counts=2))], ids=['plain', 'accumulated']
 )
-def test_a_training_is_the_eager_one_also_when_it_is_resumed(tmp_path, options):
+def test_a_training_is_the_eager_one_also_when_it_is_resumed(tmp_path, hook, options):
     """An epoch's last batch is smaller, and runs eagerly; a validation and averaged weights come between."""
     averaged = [dict(type='EMAHook', momentum=0.1)]
 
-    def run(name, hooks=('EagerGraphHook',), stops=()):
-        cfg = validated(training(tmp_path / name, hooks, **options))
+    def run(name, *hooks, stops=()):
+        cfg = validated(training(tmp_path / name, *hooks, **options))
         cfg.custom_hooks += averaged
         return interrupted(cfg, stops) if stops else train(cfg)
 
-    graph = graph_of(run('graph'))
+    graph = graph_of(run('graph', hook))
     assert graph.replays - 1 == 3 * 3 - 1
-    run('eager', hooks=())
-    run('resumed', stops=[5, 9])
+    run('eager')
+    run('resumed', hook, stops=[5, 9])
     for name in ('graph', 'resumed'):
         assert_same(state(tmp_path / 'eager', 'epoch_3.pth'), state(tmp_path / name, 'epoch_3.pth'))
 
 
 @pytest.fixture
-def process_group(tmp_path, monkeypatch):
+def process_group(tmp_path, hook, monkeypatch):
     monkeypatch.setenv('LOCAL_RANK', '0')
     store = f'file://{tmp_path}/store'
-    torch.distributed.init_process_group('gloo', init_method=store, rank=0, world_size=1)
+    backend = 'gloo' if hook == 'EagerGraphHook' else 'nccl'
+    torch.distributed.init_process_group(backend, init_method=store, rank=0, world_size=1)
     yield
     torch.distributed.destroy_process_group()
 
@@ -72,17 +89,18 @@ class CountingDDP(MMDistributedDataParallel):
     @staticmethod
     def count(counts, bucket):
         counts.append(len(bucket.gradients()))
-        future = torch.futures.Future()
+        device = bucket.buffer().device
+        future = torch.futures.Future(devices=[device] if device.type == 'cuda' else None)
         future.set_result(bucket.buffer())
         return future
 
 
-@pytest.mark.usefixtures('quickly', 'on_cpu', 'process_group')
-def test_under_ddp(tmp_path):
+@pytest.mark.usefixtures('process_group')
+def test_under_ddp(tmp_path, hook):
     """The model is wrapped before any hook is there; its gradients pass through DDP's buckets."""
-    train(training(tmp_path / 'eager', hooks=()))
+    train(training(tmp_path / 'eager'))
     wrapper = dict(type='CountingDDP')
-    runner = train(training(tmp_path / 'graph', launcher='pytorch', model_wrapper_cfg=wrapper))
+    runner = train(training(tmp_path / 'graph', hook, launcher='pytorch', model_wrapper_cfg=wrapper))
     assert graph_of(runner).replays > 5
     learning = sum(1 for parameter in runner.model.parameters() if parameter.requires_grad)
     assert sum(runner.model.counts) == 12 * learning

@@ -55,8 +55,7 @@ class CUDARecorder:
         """
         graph = torch.cuda.CUDAGraph()
         # threads of data loaders and of NCCL may go on as they like meanwhile
-        options = dict(pool=self._pool, stream=self._stream, capture_error_mode='thread_local')
-        with torch.cuda.graph(graph, **options):
+        with torch.cuda.graph(graph, self._pool, self._stream, 'thread_local'):
             found = work()
         return found, graph.replay
 
@@ -75,7 +74,7 @@ def undisturbed(net: nn.Module, device: torch.device) -> Iterator[None]:
 
 def random_states(device: torch.device) -> list[Any]:
     """The states of all random generators, to compare."""
-    numbers = np.random.get_state()
+    numbers: Any = np.random.get_state()
     states = [torch.get_rng_state()]
     if device.type == 'cuda':
         states.append(torch.cuda.get_rng_state(device))

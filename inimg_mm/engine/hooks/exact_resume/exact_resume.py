@@ -95,7 +95,7 @@ class ExactResumeHook(Hook):
         assert self._batches is not None
         if self._forms is None:
             self._forms = forms_of(runner)
-            if warning := other_forms(self._forms, (self._resumed or {}).get('block_forms')):
+            if warning := other_forms(self._forms, (self._resumed or {}).get('block_forms') or {}):
                 runner.logger.warning(warning)
         seed_all(self._batches.seed, 'iteration', get_rank(), runner.iter)
 

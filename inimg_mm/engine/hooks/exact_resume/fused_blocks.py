@@ -33,17 +33,17 @@ def forms_of(runner: Any) -> Forms:
     return forms
 
 
-def other_forms(here: Forms, there: Forms | None) -> str | None:
+def other_forms(here: Forms, there: Forms) -> str | None:
     """Which blocks take another form than in a checkpoint, in a sentence; None if there are none."""
-    both = here.keys() & (there or {}).keys()
-    names = [name for name in here if name in both and _differ(here[name], there[name])]
+    names = [name for name in here if name in there and _differ(here[name], there[name])]
     if not names:
         return None
     more = f' and {len(names) - 3} more' if names[3:] else ''
     first = names[0]
     return (
-        f'Of the checkpoint, {", ".join(names[:3])}{more} take another form: {there[first]} there, '
-        f'{here[first]} here. They agree but for rounding: this is not bit by bit the run that was interrupted'
+        f'Of the checkpoint, {", ".join(names[:3])}{more} take another form: '
+        f'{there[first]} there, {here[first]} here. They agree but for rounding: this is not bit by bit '
+        'the run that was interrupted'
     )
 
 
