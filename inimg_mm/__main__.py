@@ -73,9 +73,9 @@ def _fused(config: str) -> None:
 
     The model is built and not trained. Fused operations have not been measured on a GPU yet.
     """
-    from inimg_mm.checking.fused_blocks import block_forms, machine_form
     from inimg_mm.launch.cli import mistakes_in_one_line
     from inimg_mm.launch.configs import load_config
+    from inimg_mm.models.backbones.block_forms import block_forms, machine_form
     from inimg_mm.registry import build_model
 
     with mistakes_in_one_line():

@@ -134,7 +134,8 @@ def test_a_room_that_no_floor_has_is_found(package_copy):
 
 
 @pytest.mark.parametrize(
-    'name', ['ExactResumeHook', 'SafeCheckpointHook', 'CorruptDataHook', 'SavePredictionsHook']
+    'name',
+    ['ExactResumeHook', 'SafeCheckpointHook', 'CorruptDataHook', 'SavePredictionsHook', 'CUDAGraphHook'],
 )
 def test_a_hook_in_a_config_brings_no_launcher(name):
     """A config that names a hook under a host's own launcher does not import ours, own data or the hosts."""

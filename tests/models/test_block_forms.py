@@ -4,15 +4,15 @@ import pytest
 import torch
 
 from inimg_mm.__main__ import main
-from inimg_mm.checking import fused_blocks
 from inimg_mm.models import backbones
+from inimg_mm.models.backbones.block_forms import block_forms
 
 
 def forms(**options):
     net = getattr(backbones, options.pop('type', 'SEResNet'))(
         **{'depth': 50, 'base_channels': 8, 'out_indices': (0,), 'fused': 'auto', **options}
     )
-    return dict(fused_blocks.block_forms(net.train()))
+    return dict(block_forms(net.train()))
 
 
 def test_what_is_fused_is_listed():
@@ -65,7 +65,7 @@ def test_outputs_that_are_made_again_are_told():
 def test_a_hook_makes_its_block_plain():
     net = backbones.SEResNet(50, base_channels=8, out_indices=(0,), fused='auto')
     net.layer1[1].bn3.register_forward_hook(lambda *_: None)
-    found = dict(fused_blocks.block_forms(net))
+    found = dict(block_forms(net))
     assert 'its norm has a hook' in found['layer1.1']
     assert found['layer1.2'].startswith('fused')
 
