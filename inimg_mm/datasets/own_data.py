@@ -12,8 +12,8 @@ from inimg_mm.data_files.image_files import SUFFIXES
 from inimg_mm.errors import UsageError
 from inimg_mm.host_facts import HOSTS, predicts
 
-from . import own_classes, own_coco, own_keypoints, own_pipelines
-from .own_coco import EVALUATORS, SPLITS
+from . import own_annotations, own_classes, own_keypoints, own_pipelines
+from .own_annotations import EVALUATORS, SPLITS
 
 Size = tuple[int, int]
 
@@ -170,12 +170,12 @@ Read = tuple[dict[str, Any], list[str]]
 def _coco(cfg: Node, root: Path, classes: Any, files: Mapping[str, str], options: Mapping[str, Any]) -> Read:
     """Read COCO annotation files."""
     annotations, images = _splits(files, 'ann'), _splits(files, 'images')
-    own_coco.check_folders(root, images)
-    found = own_coco.read_files(cfg, root, annotations)
+    own_annotations.check_folders(root, images)
+    found = own_annotations.read_files(cfg, root, annotations)
     names, said = own_classes.coco_classes(classes, found, annotations)
     metainfo = dict(classes=names)
-    said += own_coco.point_data_sets(cfg, root, metainfo, annotations, images)
-    return metainfo, said + own_coco.set_metrics(cfg, root / annotations['val'], None)
+    said += own_annotations.point_data_sets(cfg, root, metainfo, annotations, images)
+    return metainfo, said + own_annotations.set_metrics(cfg, root / annotations['val'], None)
 
 
 def _keypoints(
@@ -183,15 +183,15 @@ def _keypoints(
 ) -> Read:
     """Read COCO annotation files with keypoints."""
     annotations, images = _splits(files, 'ann'), _splits(files, 'images')
-    own_coco.check_folders(root, images)
-    found = own_coco.read_files(cfg, root, annotations)
+    own_annotations.check_folders(root, images)
+    found = own_annotations.read_files(cfg, root, annotations)
     category, names = own_classes.keypoint_category(classes, found, annotations)
     told = [options[name] for name in ('sigmas', 'flip_pairs', 'skeleton')]
     metainfo, said = own_keypoints.keypoint_metainfo(category, annotations['train'], *told)
     metainfo['classes'] = names
-    said += own_coco.point_data_sets(cfg, root, metainfo, annotations, images)
-    metrics = own_coco.checked_metrics(options['metrics'])
-    said += own_coco.set_metrics(cfg, root / annotations['val'], metrics)
+    said += own_annotations.point_data_sets(cfg, root, metainfo, annotations, images)
+    metrics = own_annotations.checked_metrics(options['metrics'])
+    said += own_annotations.set_metrics(cfg, root / annotations['val'], metrics)
     for path, head, name in joint_lines(cfg['model']):
         head[name] = joints_of_line(cfg, f'{path}.{name}', len(metainfo['keypoint_info']))
     return metainfo, said

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from PIL import Image
 
 from helpers.own_data import SPLITS, build, draw, named_labels, overheard, write_coco
-from inimg_mm.checking.training_step import check_config
+from inimg_mm.checking.config import check_config
 from inimg_mm.config_tree import nodes
 from inimg_mm.datasets import own_data, own_pipelines
 from inimg_mm.hosts import HOSTS
