@@ -42,9 +42,9 @@ def test_weights_of_another_net(case, tmp_path):
     path = save(tmp_path, tiny(other, **other_options))
     text = assert_refused(tiny(name, **options), path, message)
     assert text.startswith(f'{path} (inimg_mm names) does not fit this ')
-    known = r'The file fits \w[\w, ]* with base_channels=\d+|It fits no model of the zoo either'
+    known = r'The file fits \w[\w, ]* with [\w, =]+|It fits no model of the zoo either'
     assert re.search(rf'\. ({known}); give the weights of this net, or init_cfg=None$', text)
-    assert case != 'wider' or 'The file fits resnet18 with base_channels=32;' in text
+    assert case != 'wider' or 'The file fits resnet18 with base_channels=32, stem_channels=16;' in text
 
 
 @pytest.mark.parametrize(
