@@ -69,13 +69,13 @@ def _configs(pattern: str | None, copy: list[str] | None, force: bool) -> None:
 
 
 def _fused(config: str) -> None:
-    """Say for every block of a config's model which form it takes in training with fused='auto', and why.
+    """Say for a model's stem and every block which form it takes in training with fused='auto', and why.
 
     The model is built and not trained. Fused operations have not been measured on a GPU yet.
     """
-    from inimg_mm.checking.fused_blocks import block_forms, machine_form
     from inimg_mm.launch.cli import mistakes_in_one_line
     from inimg_mm.launch.configs import load_config
+    from inimg_mm.models.backbones.block_forms import block_forms, machine_form
     from inimg_mm.registry import build_model
 
     with mistakes_in_one_line():

@@ -1,4 +1,6 @@
-"""Every mistake of a user's that is told in one line."""
+"""Every mistake of a user's that is told in one line, and the line that warns of what may be one."""
+
+import logging
 
 
 class UsageError(ValueError):
@@ -23,3 +25,10 @@ class RefusedError(CheckpointError):
 
 class AnnotationError(UsageError):
     """An annotation file that cannot be read, or has broken entries; the message names them."""
+
+
+def warn(text: str) -> None:
+    """Say something that a user should see in the log of a run."""
+    from mmengine.logging import print_log  # imports torch, which listing configs does without
+
+    print_log(text, 'current', logging.WARNING)

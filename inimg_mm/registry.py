@@ -22,12 +22,12 @@ from mmengine.registry import LOOPS as ROOT_LOOPS
 from mmengine.registry import METRICS as ROOT_METRICS
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as ROOT_OPTIM_WRAPPER_CONSTRUCTORS
+from mmengine.registry import OPTIMIZERS, DefaultScope, Registry
 from mmengine.registry import STRATEGIES as ROOT_STRATEGIES
 from mmengine.registry import TRANSFORMS as ROOT_TRANSFORMS
 from mmengine.registry import WEIGHT_INITIALIZERS as ROOT_WEIGHT_INITIALIZERS
-from mmengine.registry import DefaultScope, Registry
 
-from inimg_mm.config_tree import walk
+from inimg_mm.config_tree import type_name, walk
 from inimg_mm.errors import UsageError
 
 __all__ = [
@@ -91,28 +91,83 @@ def build_model(cfg: Config) -> Any:
 def unknown_types_named(cfg: Config) -> Iterator[None]:
     """Say of a ``type`` that no registry knows, or a host's other class of that name, what is near it.
 
+    A class that a config gives too few arguments, or one that it does not know, is named with its place.
+
     Args:
         cfg: The config of what is built.
 
     Raises:
-        UsageError: In the place of mmengine's KeyError, or of the TypeError of a class that is no backbone.
+        UsageError: In the place of mmengine's KeyError, and of the TypeError of a class.
     """
     try:
         yield
     except KeyError as error:
-        unknown = re.match(r'(\S+) is not in the (\S+?)::(.+?) registry', ' '.join(map(str, error.args)))
-        if unknown is None:
-            raise
-        raise UsageError(_near(*unknown.groups())) from error
-    except TypeError as error:
+        unknown = re.match(r'(\S+) is not in the (?:(\S+?)::)?(.+?) registry', ' '.join(map(str, error.args)))
+        if unknown is not None:
+            name, scope, kind = unknown.groups()
+            raise UsageError(_near(name, scope or cfg.get('default_scope'), kind)) from error
         for path, node in walk(cfg.get('model'), 'model'):
-            if path.endswith('backbone') and node.get('type') in MODELS.module_dict:
-                ours = f'inimg_mm.{node["type"]}'
-                raise UsageError(
-                    f"{path}.type={node['type']!r} is another class of {cfg.default_scope}'s, which does not "
-                    f'take these arguments ({error}): the backbone is type={ours!r}'
-                ) from error
+            if _is_a_hosts(path, node) and re.search(rf'\b{node["type"]}\b', str(error)):
+                raise UsageError(_another_class(cfg, path, node, str(error.args[0]))) from error
         raise
+    except TypeError as error:
+        if unknown_optimizer := _unknown_optimizer(cfg):
+            raise UsageError(_near(unknown_optimizer, cfg.default_scope, OPTIMIZERS.name)) from error
+        if (found := _given_wrongly(cfg, str(error))) is None:
+            raise
+        path, node, text = found
+        mistake = _another_class(cfg, path, node, text) if _is_a_hosts(path, node) else f'{path}: {text}'
+        raise UsageError(mistake) from error
+
+
+def _unknown_optimizer(cfg: Config) -> str:
+    """The name of an optimizer that no registry knows, of which mmengine makes None; '' if all are known."""
+    with OPTIMIZERS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
+        for path, node in walk(cfg.get('optim_wrapper'), 'optim_wrapper'):
+            name = node.get('type')
+            if path.endswith('optimizer') and isinstance(name, str) and registry.get(name) is None:
+                return name
+    return ''
+
+
+def _is_a_hosts(path: str, node: dict[str, Any]) -> bool:
+    """Whether a part is a backbone that a host has by a name of ours."""
+    return path.endswith('backbone') and node.get('type') in MODELS.module_dict
+
+
+def _another_class(cfg: Config, path: str, node: dict[str, Any], error: str) -> str:
+    kind = node['type']
+    return (
+        f"{path}.type={kind!r} is another class of {cfg.default_scope}'s, which does not take these "
+        f"arguments ({error}): the backbone is type='inimg_mm.{kind}'"
+    )
+
+
+ARGUMENTS = re.compile(
+    r'(\w+)\.__init__\(\) (?:missing \d+ required positional arguments?: (.+)|'
+    r"got an unexpected keyword argument '(\w+)')"
+)
+"""What Python says of a class that is given too few arguments, or one that it does not know."""
+
+
+def _given_wrongly(cfg: Config, error: str) -> tuple[str, dict[str, Any], str] | None:
+    """The part of a config that lacks an argument or has one that its class has not, and what that is.
+
+    Returns:
+        Its place, its settings and a sentence; None if no part is to blame, but the code.
+    """
+    if (said := ARGUMENTS.match(error)) is None:
+        return None
+    name, missing, unknown = said.groups()
+    lacking = re.findall(r"'(\w+)'", missing or '')
+    parts = [(path[1:], node) for path, node in walk(dict(cfg.items()), '') if 'type' in node]
+    parts.sort(key=lambda part: type_name(part[1]) != name)  # a subclass can hand an argument on
+    for path, node in parts:
+        if unknown and unknown in node:
+            return path, node, f'{name} has no argument {unknown!r}'
+        if lacking and type_name(node) == name and not set(lacking) & set(node):
+            return path, node, f'{name} needs {missing}'
+    return None
 
 
 def _near(name: str, scope: str, kind: str) -> str:

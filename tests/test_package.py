@@ -134,7 +134,8 @@ def test_a_room_that_no_floor_has_is_found(package_copy):
 
 
 @pytest.mark.parametrize(
-    'name', ['ExactResumeHook', 'SafeCheckpointHook', 'CorruptDataHook', 'SavePredictionsHook']
+    'name',
+    ['ExactResumeHook', 'SafeCheckpointHook', 'CorruptDataHook', 'SavePredictionsHook', 'CUDAGraphHook'],
 )
 def test_a_hook_in_a_config_brings_no_launcher(name):
     """A config that names a hook under a host's own launcher does not import ours, own data or the hosts."""
@@ -288,6 +289,23 @@ def test_install_prefers_the_python_with_a_wheel(pythons, wheel, chosen):
         path.parent.mkdir(parents=True)
         path.touch()
     assert part_of_installer(pythons, 'find_python; echo "$python"') == [chosen]
+
+
+def test_install_prefers_the_python_of_a_named_folder_of_wheels(pythons):
+    (pythons / f'onedl_mmcv-{MMCV}-cp310-cp310-linux_x86_64.whl').touch()
+    (chosen,) = part_of_installer(pythons, 'find_python; echo "$python"', MMCV_FIND_LINKS=str(pythons))
+    assert chosen == 'python3.10'
+
+
+def test_install_passes_over_a_python_without_headers(pythons):
+    """As where python3.12 came with the system, without what compiles against it."""
+    answers = '*%d.%d*) echo 3.12.1 ;; *sysconfig*) echo / ;;'
+    shim(
+        pythons / 'bin' / 'python3.12', f'case "$2" in {answers} *) exec {sys._base_executable} "$@" ;; esac'
+    )
+    said, chosen = part_of_installer(pythons, 'find_python; echo "$python"')
+    assert chosen == 'python3.11'
+    assert said.startswith('takes python3.11 and passes over python3.12 3.12.1, which has no Python.h')
 
 
 @pytest.mark.parametrize(('python', 'chosen'), [('python3.10', 'python3.10'), (None, 'python3.11')])

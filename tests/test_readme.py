@@ -18,7 +18,8 @@ from inimg_mm import zoo
 from inimg_mm.__main__ import main
 from inimg_mm.models import ResNet, SCNet
 from inimg_mm.registry import MODELS
-from inimg_mm.zoo.tables import GATE_SPECS, fill
+from inimg_mm.zoo.complexity import measure
+from inimg_mm.zoo.tables import GATE_SPECS, fill, gate_table, zoo_row, zoo_table
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / 'README.md').read_text()
@@ -36,10 +37,29 @@ WALK = [line for line in commands(README) if 'work_dirs/digits' in line or 'make
 """From the demo data to drawn predictions."""
 
 
-def test_tables_are_up_to_date():
-    assert fill(README) == README, 'run: python tools/zoo_table.py --write README.md'
-    for name in [*zoo.MODELS, *GATE_SPECS]:
-        assert f'\n| {name} |' in README
+def rows_between(name):
+    return README.split(f'<!-- {name} -->\n')[1].split(f'\n<!-- end {name} -->')[0].splitlines()[2:]
+
+
+@pytest.mark.parametrize(('number', 'name'), enumerate(zoo.MODELS))
+def test_backbones_are_counted_as_published_and_in_the_table(number, name):
+    size, model = measure(name), zoo.get(name)
+    rows = rows_between('zoo')
+    assert len(rows) == len(zoo.MODELS)
+    assert rows[number] == zoo_row(name, size), 'run: python tools/zoo_table.py --write README.md'
+    assert model.params in (None, size.params)
+    # the papers of 2015 to 2017 stride in the first 1x1 convolution, which saves up to a tenth
+    assert model.gmacs is None or size.macs / 1e9 == pytest.approx(model.gmacs, rel=0.11)
+
+
+def test_table_of_gates_is_up_to_date():
+    assert fill(README, {'gates': gate_table}) == README, 'run: python tools/zoo_table.py --write README.md'
+    assert len(rows_between('gates')) == 1 + len(GATE_SPECS)
+
+
+def test_head_of_the_table_of_backbones(monkeypatch):
+    monkeypatch.setattr(zoo, 'MODELS', {})
+    assert f'<!-- zoo -->\n{zoo_table()}\n| resnet18 |' in README
 
 
 def test_fill_needs_a_place():

@@ -1,4 +1,4 @@
-"""Check that a config trains: its data, its parts, its weights, and one step on random data."""
+"""Check that a config trains: its data, its parts, its weights, and one step."""
 
 import sys
 from pathlib import Path
@@ -9,9 +9,9 @@ from inimg_mm import startup
 
 startup.begin()
 
+from inimg_mm.checking.config import check_config
 from inimg_mm.checking.data import print_summaries
 from inimg_mm.checking.findings import print_findings
-from inimg_mm.checking.training_step import check_config
 from inimg_mm.data_files.summary import summarise
 from inimg_mm.engine.hooks.corrupt_data.corrupt_data import guard_as_a_training
 from inimg_mm.launch.cli import config_parser, mistakes_in_one_line, read_config

@@ -6,8 +6,8 @@
 # A second run does what is missing and nothing else, also after an interruption. Each step leaves a
 # stamp in .venv/.install when it has succeeded, and its output beside it.
 #
-#   PYTHON=...            the Python (3.10, 3.11 or 3.12) to make .venv with (default: 3.12, then 3.11, 3.10; first
-#                         one for which a compiled mmcv is in pip's cache)
+#   PYTHON=...            the Python (3.10, 3.11 or 3.12) to make .venv with (default: one for which a wheel of mmcv
+#                         is in MMCV_FIND_LINKS or pip's cache, else 3.12, for which there are prebuilt ones, 3.11, 3.10)
 #   MMCV_FIND_LINKS=...   a folder or a page with mmcv wheels, tried before anything else
 set -euo pipefail
 
@@ -35,12 +35,13 @@ pip_install() { "$py" -m pip install --progress-bar off --constraint requirement
 # ---- before anything is downloaded ------------------------------------------------------------------
 
 find_python() { # sets $python: for 3.12 there are prebuilt wheels of mmcv, unless one was built here for another
-    local candidates=(python3.12 python3.11 python3.10 python3) candidate version seen=''
+    local candidates=(python3.12 python3.11 python3.10 python3) candidate version lack found=''
     if usable_venv; then candidates=("$py"); elif [[ -n ${PYTHON:-} ]]; then candidates=("$PYTHON"); fi
     for candidate in "${candidates[@]}"; do
         version=$("$candidate" -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null) || continue
-        if ! "$candidate" -c "$supported" 2>/dev/null; then
-            seen+="${seen:+,} $candidate $version"
+        lack=$(lacks "$candidate")
+        if [[ -n $lack ]]; then
+            [[ -n ${python:-} ]] || found+="${found:+;} $candidate $version, $lack"
         elif has_mmcv "${version%.*}"; then
             python=$candidate
             break
@@ -48,18 +49,27 @@ find_python() { # sets $python: for 3.12 there are prebuilt wheels of mmcv, unle
             python=${python:-$candidate}
         fi
     done
-    [[ -n ${python:-} ]] || die "needs Python 3.10, 3.11 or 3.12 (looked at ${candidates[*]}; found${seen:- nothing}):" \
+    [[ -n ${python:-} ]] || die 'needs Python 3.10, 3.11 or 3.12 with its venv module and Python.h' \
+        "(looked at ${candidates[*]}; found${found:- nothing}):" \
         'install one, or name it: PYTHON=/path/to/python3.12 tools/install.sh'
-    "$python" -c 'import ensurepip, venv' 2>/dev/null ||
-        die "$python has no venv module: install it (on Debian: python3-venv)"
-    [[ -f $("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h ]] ||
-        die "$python has no Python.h to compile against: install it (on Debian: python3-dev)"
+    [[ -z $found ]] || say "takes $python and passes over$found"
 }
 
-has_mmcv() { # VERSION: a wheel of the pinned mmcv for that Python is kept here, or in pip's cache
+lacks() { # PYTHON: why it does not serve, if it does not
+    if ! "$1" -c "$supported" 2>/dev/null; then
+        echo 'which is another version'
+    elif ! "$1" -c 'import ensurepip, venv' 2>/dev/null; then
+        echo 'which has no venv module (on Debian: python3-venv)'
+    elif [[ ! -f $("$1" -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h ]]; then
+        echo 'which has no Python.h to compile against (on Debian: python3-dev)'
+    fi
+}
+
+has_mmcv() { # VERSION: a wheel of the pinned mmcv for that Python is in MMCV_FIND_LINKS, kept here, or in pip's cache
     local cache=${PIP_CACHE_DIR:-${XDG_CACHE_HOME:-${HOME:-}/.cache}/pip} wheel
     wheel=onedl_mmcv-$(pin onedl-mmcv)-cp${1/./}-'*.whl'
-    compgen -G "$cache/inimg_mm/torch-$(pin torch)-$device/$wheel" || compgen -G "$cache/wheels/*/*/*/*/$wheel"
+    compgen -G "${MMCV_FIND_LINKS:-.}/$wheel" || compgen -G "$cache/wheels/*/*/*/*/$wheel" ||
+        compgen -G "$cache/inimg_mm/torch-$(pin torch)-$device/$wheel"
 } >/dev/null
 
 check_compiler() {
@@ -250,6 +260,10 @@ step() { # NUMBER NAME: runs install_NAME in the background, its output in a log
     say "$((SECONDS - began)) s"
 }
 
+halted() { # STATUS
+    printf '\ninstall.sh: stopped. What was done stays done: run the same command again.\n' >&2
+    exit "$1"
+}
 stop() { [[ -z $job ]] || kill -- "-$job" 2>/dev/null || true; }
 
 steps_for() { # EXTRA...: all steps, in order; mmcv where an mm toolbox is asked for
@@ -283,8 +297,8 @@ main() {
     check_compiler
     check_disk
     trap stop EXIT
-    trap 'exit 130' INT
-    trap 'exit 143' TERM
+    trap 'halted 130' INT
+    trap 'halted 143' TERM
     make_venv
     export TMPDIR=$state/tmp PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONNOUSERSITE=1
     rm -rf "$TMPDIR" && mkdir -p "$TMPDIR"

@@ -68,7 +68,7 @@ class Entry:
 
 
 def config_files(folder: Path) -> list[Path]:
-    """Every config under a folder ``configs/``, bases aside."""
+    """Every config under a folder ``configs/``; bases, and studies, which lie deeper, aside."""
     return sorted(path for path in folder.glob('*/*.py') if path.parent.name != '_base_')
 
 

@@ -1,7 +1,7 @@
 """Whether a model's heads and its data know the same number of classes and of joints."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,20 +9,27 @@ from mmengine.config import Config
 from mmengine.fileio import list_from_file
 from mmengine.registry import DATASETS, MODELS
 
-from inimg_mm.config_tree import Node, datasets_of, defaults_of, nodes, type_name, walk
+from inimg_mm.config_tree import (
+    Node,
+    datasets_of,
+    defaults_of,
+    joint_lines,
+    joints_of_line,
+    type_name,
+    walk,
+)
+from inimg_mm.data_files.annotation_files import read_annotations
+from inimg_mm.data_files.class_lists import labels_in_list
+from inimg_mm.host_facts import predicts
 
 from .findings import FAULT, NOTE, OK, Finding
 
 OTHER_CLASSES = ('rpn_head', 'semantic_head', 'text_encoder', 'teacher_ckpt', 'traj_head')
 """Parts of the hosts' models that tell apart something else than the data's classes, or its joints."""
-OTHER_MEANING = ('GroundingDINOHead', 'ATSSVLFusionHead', 'STDCHead', 'LinearReIDHead')
-"""Heads whose ``num_classes`` counts words, edges or persons."""
-COORDINATES = ('MotionRegressionHead',)
-"""mmpose's heads whose ``out_channels`` counts the coordinates of each joint."""
+OTHER_MEANING = ('GroundingDINOHead', 'ATSSVLFusionHead', 'STDCHead', 'LinearReIDHead', 'SideAdapterCLIPHead')
+"""Heads whose ``num_classes`` counts words, edges or persons, or leaves the background out."""
 MORE_NAMES = ('MOTChallengeDataset',)
 """Data sets that name more classes than they give objects of, unless their config says which."""
-JOINTS = ('out_channels', 'num_keypoints', 'num_joints')
-"""How mmpose's heads call the number of their joints."""
 
 
 class Count(NamedTuple):
@@ -32,11 +39,13 @@ class Count(NamedTuple):
         place: The line of a head, or the loader of a data set.
         number: How many.
         names: Of the classes, where they are known.
+        exact: Of a head, whether too many are wrong as well: joints; things, behind which stuff is numbered.
     """
 
     place: str
     number: int
     names: Sequence[str] = ()
+    exact: bool = False
 
 
 def check_agreement(cfg: Config, loaders: Sequence[str] = ('train_dataloader',)) -> list[Finding]:
@@ -53,18 +62,27 @@ def check_agreement(cfg: Config, loaders: Sequence[str] = ('train_dataloader',))
         A finding for each line of the model that differs, or one that says what agrees; none where a data
         set does not say what it has, or nothing reads it.
     """
-    joints = cfg.default_scope == 'mmpose'
-    what = 'joints' if joints else 'classes'
-    heads = list(_joints_of_heads(cfg)) if joints else list(_classes_of_heads(cfg))
+    if predicts(cfg.default_scope) == 'keypoints':
+        return _compared(cfg, loaders, 'joints', _joints_of_heads, _joints_of_data)
+    classes = _compared(cfg, loaders, 'classes', _classes_of_heads, _classes_of_data)
+    return classes + _compared(cfg, loaders, 'stuff classes', _stuff_of_heads, _stuff_of_data)
+
+
+def _compared(
+    cfg: Config,
+    loaders: Sequence[str],
+    what: str,
+    of_heads: Callable[[Config], Iterator[Count]],
+    of_data: Callable[[Config, str], Iterator[Count]],
+) -> list[Finding]:
+    """The findings of :func:`check_agreement` about one kind of things."""
+    heads, counts = list(of_heads(cfg)), [data for name in loaders for data in of_data(cfg, name)]
     differing: dict[tuple[str, int], Finding] = {}
-    counts = [
-        data for name in loaders for data in (_joints_of_data if joints else _classes_of_data)(cfg, name)
-    ]
     for data in counts:
         for head in heads:
             if data.place != 'train_dataloader' and _picked_joints(cfg) == data.number:
                 continue
-            wanted = _wanted(head, data, cfg)
+            wanted = joints_of_line(cfg, head.place, data.number) if what == 'joints' else data.number
             if head.number != wanted:
                 differing.setdefault((head.place, wanted), _difference(what, head, data, wanted))
     if differing or not heads or not counts:
@@ -77,7 +95,7 @@ def _difference(what: str, head: Count, data: Count, wanted: int) -> Finding:
     shown = f' ({", ".join(map(str, data.names[:6]))}{", …" if len(data.names) > 6 else ""})'
     has = f'the {data.place} has {data.number} {what}{shown if data.names else ""}'
     fitting = '' if wanted == data.number else f', for which it would be {wanted}'
-    if what == 'joints':
+    if head.exact:
         state, result = FAULT, 'their targets do not fit'
     elif fewer:
         state, result = FAULT, 'the others are lost, or end the training'
@@ -100,19 +118,26 @@ def _classes_of_heads(cfg: Config) -> Iterator[Count]:
     """The ``num_classes`` of a model's parts, those that a head has by default included."""
     for path, node in walk({'model': cfg.model, 'data_preprocessor': cfg.get('data_preprocessor')}, ''):
         steps = path.lstrip('.').split('.')
+        place, things = '.'.join(steps), node.get('num_things_classes')
+        if isinstance(things, int):
+            yield Count(f'{place}.num_things_classes', things, exact=bool(node.get('num_stuff_classes')))
+            continue
         if set(steps) & set(OTHER_CLASSES) or type_name(node) in OTHER_MEANING:
             continue
         if steps[0] == 'data_preprocessor' and len(steps) > 1:
-            continue
-        place, things = '.'.join(steps), node.get('num_things_classes')
-        if isinstance(things, int):
-            yield Count(f'{place}.num_things_classes', things)
             continue
         number = node.get('num_classes')
         if number is None and 'num_classes' not in node and any('head' in step for step in steps[-2:]):
             number = _default(cfg, node, 'num_classes')
         if isinstance(number, int) and number > 0 and not node.get('class_agnostic'):
             yield Count(f'{place}.num_classes', number)
+
+
+def _stuff_of_heads(cfg: Config) -> Iterator[Count]:
+    """The ``num_stuff_classes`` of panoptic models."""
+    for path, node in walk(cfg.model, 'model'):
+        if isinstance(node.get('num_stuff_classes'), int):
+            yield Count(f'{path}.num_stuff_classes', node['num_stuff_classes'])
 
 
 def _default(cfg: Config, node: Node, argument: str) -> Any:
@@ -125,36 +150,31 @@ def _default(cfg: Config, node: Node, argument: str) -> Any:
 
 
 def _joints_of_heads(cfg: Config) -> Iterator[Count]:
-    """What mmpose's heads say of their joints; a head inside another counts, its codec does not."""
-    for path, node in walk(cfg.model.get('head') or {}, 'model.head'):
-        last = path.split('.')[-1]
-        if last not in ('head', 'pose_cfg', 'keypoint_head_cfg') and not last.isdigit():
-            continue
-        for name in JOINTS:
-            if isinstance(node.get(name), int) and type_name(node) not in COORDINATES:
-                yield Count(f'{path}.{name}', node[name])
-                break
-
-
-def _wanted(head: Count, data: Count, cfg: Config) -> int:
-    """What a line of a head would be for a data set: the number itself, but for mmpose's special codecs."""
-    if head.place.endswith('keypoint_head_cfg.out_channels'):  # one hand of two, in depth
-        settings = cfg.model.head.keypoint_head_cfg
-        return data.number // 2 * settings.get('depth_size', 64)
-    if cfg.default_scope != 'mmpose':
-        return data.number
-    for codec in nodes([cfg.model.get('head'), cfg.get('codec')]):
-        if codec.get('heatmap_type') == 'combined' and head.place.endswith('out_channels'):
-            return 3 * data.number  # a heat map and two offsets each
-        if codec.get('remove_root') and head.place.endswith('num_joints'):
-            return data.number - 1
-    return data.number
+    """What mmpose's heads say of their joints."""
+    for path, node, name in joint_lines(cfg.model):
+        yield Count(f'{path}.{name}', node[name], exact=True)
 
 
 # --- what the data sets have
 
 
 def _classes_of_data(cfg: Config, loader: str) -> Iterator[Count]:
+    for dataset, meta in _described(cfg, loader):
+        names = _names(meta.get('thing_classes') if _boxes_of_things(cfg, meta) else meta.get('classes'))
+        names = names or _class_folders(dataset) or _names_in_file(dataset)
+        listed = labels_in_list(dataset)
+        if names or listed:
+            yield Count(loader, max(len(names), listed), names)
+
+
+def _stuff_of_data(cfg: Config, loader: str) -> Iterator[Count]:
+    for _, meta in _described(cfg, loader):
+        if names := _names(meta.get('stuff_classes')):
+            yield Count(loader, len(names), names)
+
+
+def _described(cfg: Config, loader: str) -> Iterator[tuple[Node, dict[str, Any]]]:
+    """The data sets of a loader, each with what its config says of it and, where that counts, its class."""
     with DATASETS.switch_scope_and_registry(cfg.default_scope) as registry:
         for dataset in datasets_of((cfg.get(loader) or {}).get('dataset')):
             kind = dataset.get('type')
@@ -162,12 +182,9 @@ def _classes_of_data(cfg: Config, loader: str) -> Iterator[Count]:
             given = dict(dataset.get('metainfo') or {})
             if dataset.get('classes') is not None:
                 given['classes'] = dataset['classes']
-            own = {} if type_name(dataset) in MORE_NAMES else getattr(kind, 'METAINFO', None) or {}
-            meta = {**_lower(own), **_lower(given)}
-            names = _names(meta.get('thing_classes') if _boxes_of_things(cfg, meta) else meta.get('classes'))
-            names = names or _class_folders(dataset)
-            if names:
-                yield Count(loader, len(names), names)
+            nameless = labels_in_list(dataset) or type_name(dataset) in MORE_NAMES
+            own = {} if nameless else getattr(kind, 'METAINFO', None) or {}
+            yield dataset, {**_lower(own), **_lower(given)}
 
 
 def _lower(meta: Mapping[str, Any]) -> dict[str, Any]:
@@ -176,7 +193,7 @@ def _lower(meta: Mapping[str, Any]) -> dict[str, Any]:
 
 def _boxes_of_things(cfg: Config, meta: Mapping[str, Any]) -> bool:
     """Whether a panoptic data set's things are what the heads tell apart; its stuff has a head of its own."""
-    return bool(meta.get('thing_classes')) and cfg.default_scope == 'mmdet'
+    return bool(meta.get('thing_classes')) and predicts(cfg.default_scope) == 'boxes'
 
 
 def _names(given: Any) -> Sequence[str]:
@@ -184,6 +201,16 @@ def _names(given: Any) -> Sequence[str]:
     if isinstance(given, str):
         return list_from_file(given) if os.path.isfile(given) else ()
     return list(given) if isinstance(given, list | tuple) else ()
+
+
+def _names_in_file(dataset: Node) -> Sequence[str]:
+    """The classes that an annotation file of mmengine's format names itself."""
+    path = os.path.join(dataset.get('data_root') or '', dataset.get('ann_file') or '')
+    if not path.endswith('.json') or not os.path.isfile(path):
+        return ()
+    content = read_annotations(path)
+    meta = content.get('metainfo') if isinstance(content, dict) else None
+    return _names(_lower(meta).get('classes')) if isinstance(meta, dict) else ()
 
 
 def _class_folders(dataset: Node) -> Sequence[str]:

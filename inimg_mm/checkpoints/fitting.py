@@ -156,6 +156,20 @@ def widths_of(checkpoint: StateDict) -> Widths:
     return ('base_channels', base), ('stem_channels', len(stem))
 
 
+def models_that_fit(checkpoint: StateDict) -> str:
+    """The zoo's models that a backbone's weights fill, as 'seresnet18 with base_channels=32'; '' if none."""
+    for widths in ((), widths_of(checkpoint)):
+        if names := zoo_fits(checkpoint, widths=widths):
+            return ', '.join(names) + width_told(widths)
+    return ''
+
+
+def width_told(widths: Widths) -> str:
+    """' with base_channels=32', and the stem's where that is another."""
+    told = [pair for pair in widths if pair[0] != 'stem_channels' or pair[1] != widths[0][1]]
+    return f' with {", ".join(f"{option}={value}" for option, value in told)}' if told else ''
+
+
 @cache
 def _zoo_weights(name: str, widths: Widths = ()) -> StateDict:
     """Names and shapes of a model's tensors, without memory behind them."""

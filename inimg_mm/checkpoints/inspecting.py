@@ -15,9 +15,10 @@ from .fitting import (
     StateDict,
     grouped,
     holds_gates,
+    models_that_fit,
     prefixes_of_backbones,
+    width_told,
     widths_of,
-    zoo_fits,
     zoo_matches,
 )
 from .reading import open_checkpoint, under
@@ -82,15 +83,14 @@ def _classifier(classifier: Mapping[str, Tensor]) -> str:
 
 def _fits(native: StateDict) -> str:
     """The zoo's models that fit, those of another width that do, or the closest."""
-    if names := zoo_fits(native):
-        return ', '.join(names)
+    if names := models_that_fit(native):
+        return names
     widths = widths_of(native)
-    if names := zoo_fits(native, widths=widths):
-        told = [pair for pair in widths if pair[0] != 'stem_channels' or pair[1] != widths[0][1]]
-        return f'{", ".join(names)} with {", ".join(f"{option}={value}" for option, value in told)}'
     name, fit = max(zoo_matches(native, widths).items(), key=lambda item: _closeness(item[1]))
-    known = fit.loaded or fit.reshaped
-    return f'no model of the zoo; closest is {name}: {fit}' if known else 'no model of the zoo'
+    if not fit.loaded and not fit.reshaped:
+        return 'no model of the zoo'
+    as_wide = fit.share == zoo_matches(native)[name].share
+    return f'no model of the zoo; closest is {name}{"" if as_wide else width_told(widths)}: {fit}'
 
 
 def _closeness(fit: Fit) -> tuple[float, float]:

@@ -21,6 +21,7 @@ from .fitting import (
     gate_names,
     holds_gates,
     match,
+    models_that_fit,
     offset_names,
     prefixes_of_backbones,
     zoo_fits,
@@ -154,8 +155,10 @@ class Pretrained:
             remedy = self._to_write(prefix=prefixes[0])
             text += f' {len(prefixes)} of its parts {"fits" if len(prefixes) == 1 else "fit"}: write {remedy}'
             return CheckpointError(text + ''.join(f' or {prefix!r}' for prefix in prefixes[1:]), remedy)
-        names = zoo_fits(layouts.to_native(state))
-        text += f' The file fits {", ".join(names)};' if names else ' It fits no model of the zoo either;'
+        if fit.reshaped and not isinstance(module, Backbone) and not (fit.missing or fit.stray):
+            return CheckpointError(f'{text} {_of_other_classes(fit)}')
+        names = models_that_fit(layouts.to_native(state))
+        text += f' The file fits {names};' if names else ' It fits no model of the zoo either;'
         wanted = [(name, url) for name in zoo_fits(module.state_dict()) if (url := zoo.get(name).weights)]
         published = ''.join(f' (published for {name}: {url})' for name, url in wanted)
         return CheckpointError(f'{text} give the weights of this net{published}, or init_cfg=None')
@@ -189,6 +192,13 @@ class Pretrained:
 def _note(source: str) -> str:
     note = layouts.get(source).note
     return f'; {note}' if note else ''
+
+
+def _of_other_classes(fit: Fit) -> str:
+    """What to write for a part of a model whose last layers alone have other shapes than the file's."""
+    text = "Where that is for the data's other classes, write init_cfg=None in this part"
+    tenths = int(fit.share * 10)
+    return f'{text}, or min_loaded={tenths / 10} to load what fits' if tenths else text
 
 
 def _further(backbone: Backbone) -> str:

@@ -3,16 +3,14 @@
 import functools
 import gc
 import json
-import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mmengine.logging import print_log
-
-from inimg_mm.errors import AnnotationError
+from inimg_mm.errors import AnnotationError, warn
+from inimg_mm.host_facts import predicts
 from inimg_mm.output_files import replacing
 
 from .annotations import NEEDED, Broken, Content, annotations_of, find_broken, identity, lists_of, without
@@ -43,7 +41,12 @@ class Reading(NamedTuple):
     @property
     def needed(self) -> Collection[str]:
         """Keys that every annotation must have for the host's data set, or for its metric afterwards."""
-        return NEEDED if self.host == 'mmpose' and self.training else (*NEEDED, 'area')
+        return NEEDED if self.keypoints and self.training else (*NEEDED, 'area')
+
+    @property
+    def keypoints(self) -> bool:
+        """Whether its keypoints are what counts."""
+        return predicts(self.host) == 'keypoints'
 
 
 class Found(NamedTuple):
@@ -113,7 +116,7 @@ def _found_in(path: Path, reading: Reading) -> Found:
     try:
         annotations_of(content)
         categories = list(lists_of(content).categories.values())
-        misread = find_misread(content, reading.masks, reading.host == 'mmpose')
+        misread = find_misread(content, reading.masks, reading.keypoints)
         broken = find_broken(content, reading.masks, reading.needed)
     except AnnotationError as error:
         raise AnnotationError(f'the annotation file {path} is broken: {error}') from error
@@ -128,11 +131,6 @@ def _found_in(path: Path, reading: Reading) -> Found:
         tally(whole, reading.host),
         _is_marked(path),
     )
-
-
-def warn(text: str) -> None:
-    """Say something that a user should see in the log of a run."""
-    print_log(text, 'current', logging.WARNING)
 
 
 def check_found(

@@ -10,7 +10,8 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 
 from inimg_mm.config_tree import Node, datasets_of, nodes, type_name
-from inimg_mm.errors import AnnotationError, UsageError
+from inimg_mm.errors import AnnotationError, UsageError, warn
+from inimg_mm.host_facts import predicts
 
 from .annotation_files import (
     COCO,
@@ -20,7 +21,6 @@ from .annotation_files import (
     corrected,
     look_through,
     read_annotations,
-    warn,
     write_annotations,
 )
 from .annotations import Content
@@ -121,7 +121,7 @@ def meant_classes(dataset: Node, host: str) -> tuple[str, ...]:
     mmdet's is for COCO's where it is told no others, whatever is in the file.
     """
     names = (dataset.get('metainfo') or {}).get('classes')
-    if names is None and host == 'mmdet':
+    if names is None and predicts(host) == 'boxes':
         with DATASETS.switch_scope_and_registry(host) as registry:
             kind = dataset.get('type')
             kind = registry.get(kind) if isinstance(kind, str) else kind
@@ -134,9 +134,9 @@ def _check_coco(cfg: Config, loader: str, dataset: Node, path: Path, skip: int) 
     found, classes = look_through(path, reading), meant_classes(dataset, reading.host)
     empty = not reading.training or not _drops_empty(dataset, reading.host)
     check_found(found, reading, classes, skip if reading.training else 0, empty)
-    if reading.host == 'mmpose':
+    if reading.keypoints:
         check_one_skeleton(found, classes)
-    content = corrected(found, classes if reading.host == 'mmpose' else ())
+    content = corrected(found, classes if reading.keypoints else ())
     _tell_small_images(found, dataset, reading)
     used = set().union(*(found.tally.images.get(key, set()) for key in found.ids(classes)))
     looked_for = found.images if empty else {key: found.images[key] for key in found.images if key in used}
@@ -157,7 +157,7 @@ def _tell_small_images(found: Found, dataset: Node, reading: Reading) -> None:
     """Say how many images a training leaves out for their size, which mmdet does without a word."""
     least = (dataset.get('filter_cfg') or {}).get('min_size') or 0
     small = [name for name, *size in found.images.values() if min(size) < least]
-    if small and reading.training and reading.host == 'mmdet':
+    if small and reading.training and predicts(reading.host) == 'boxes':
         text = f'{len(small)} of {len(found.images)} images have a side of less than {least} pixels'
         if len(small) == len(found.images):
             raise AnnotationError(f'{found.path}: {text}, which filter_cfg.min_size leaves out')
@@ -245,7 +245,7 @@ def _metrics(cfg: Config, loader: str) -> Iterator[Node]:
 
 def _drops_empty(dataset: Any, host: str) -> bool:
     """Whether a training set is without the images that have no annotations."""
-    return host == 'mmpose' or bool((dataset.get('filter_cfg') or {}).get('filter_empty_gt'))
+    return predicts(host) == 'keypoints' or bool((dataset.get('filter_cfg') or {}).get('filter_empty_gt'))
 
 
 def _write_copy(content: Content, path: Path, work_dir: str) -> Path:

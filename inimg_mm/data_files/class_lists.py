@@ -3,6 +3,7 @@
 import logging
 import os
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 from mmengine.logging import print_log
@@ -39,6 +40,28 @@ def check_class_list(path: Path, with_label: bool) -> None:
             raise AnnotationError(
                 f'line {number} of {path} is not a name and the number of a class: {line[:80]!r}'
             )
+
+
+def labels_in_list(dataset: Node) -> int:
+    """How many classes the list of a data set numbers: one more than its highest; 0 where there is none."""
+    root, file = dataset.get('data_root') or '', dataset.get('ann_file') or ''
+    if not file and dataset.get('split'):  # ImageNet's own place
+        file = f'meta/{dataset["split"]}.txt'
+    path = os.path.join(root, file)
+    if (
+        type_name(dataset) not in CLASS_LISTS
+        or not dataset.get('with_label', True)
+        or not os.path.isfile(path)
+    ):
+        return 0
+    return _highest_label(path, os.stat(path).st_mtime_ns) + 1
+
+
+@cache
+def _highest_label(path: str, changed: int) -> int:
+    with open(path, encoding='utf-8', errors='replace') as lines:
+        labels = [line.strip().rpartition(' ')[2] for line in lines]
+    return max((int(label) for label in labels if label.isdecimal()), default=-1)
 
 
 def check_class_folder(dataset: Node, training: bool) -> None:

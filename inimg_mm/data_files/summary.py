@@ -98,7 +98,7 @@ def _coco(cfg: Config, loader: str, dataset: Node, path: Path, images: bool) -> 
         return Summary(loader, str(path), 'objects', [], [], [str(error)])
     for check in (
         lambda: check_found(found, reading, classes, say=notes.append),
-        lambda: check_one_skeleton(found, classes) if reading.host == 'mmpose' else None,
+        lambda: check_one_skeleton(found, classes) if reading.keypoints else None,
     ):
         try:
             check()

@@ -7,19 +7,19 @@ from typing import Any
 from mmengine.logging import print_log
 from PIL import Image
 
-from inimg_mm.config_tree import Node, datasets_of, nodes
+from inimg_mm.config_tree import Node, datasets_of, joint_lines, joints_of_line, nodes
 from inimg_mm.data_files.image_files import SUFFIXES
 from inimg_mm.errors import UsageError
-from inimg_mm.host_facts import HOSTS
+from inimg_mm.host_facts import HOSTS, predicts
 
-from . import own_classes, own_coco, own_keypoints, own_pipelines
-from .own_coco import EVALUATORS, SPLITS
+from . import own_annotations, own_classes, own_keypoints, own_pipelines
+from .own_annotations import EVALUATORS, SPLITS
 
 Size = tuple[int, int]
 
 DEFAULTS = {
-    'mmpretrain': dict(train_images='train', val_images='val'),
-    'mmseg': dict(
+    'classes': dict(train_images='train', val_images='val'),
+    'label maps': dict(
         train_images='images/train',
         val_images='images/val',
         train_labels='labels/train',
@@ -27,7 +27,7 @@ DEFAULTS = {
     ),
     'coco': dict(train_ann='train.json', val_ann='val.json', train_images='images/', val_images='images/'),
 }
-"""Where each kind of data is in its folder."""
+"""Where the data is in its folder, by what is to be predicted; 'coco' for the others."""
 KEYPOINTS = ('sigmas', 'flip_pairs', 'skeleton', 'metrics')
 MUCH = 0.5
 """Share of a crop that may be padding."""
@@ -108,10 +108,10 @@ def own_data(
     if not root.is_dir():
         raise UsageError(f'data_root {data_root!r} is not a folder')
     names = own_classes.names_of_classes(classes)
-    defaults = DEFAULTS.get(str(host), DEFAULTS['coco'])
+    defaults = DEFAULTS.get(predicts(host), DEFAULTS['coco'])
     files = {name: options[name] or default for name, default in defaults.items()}
-    read = {'mmpretrain': _class_folders, 'mmseg': _label_maps, 'mmpose': _keypoints}.get(str(host), _coco)
-    metainfo, said = read(cfg, root, names, files, options)
+    read = {'classes': _class_folders, 'label maps': _label_maps, 'keypoints': _keypoints}
+    metainfo, said = read.get(predicts(host), _coco)(cfg, root, names, files, options)
     _set_classes(cfg, len(metainfo['classes']))
     keypoints = metainfo.get('keypoint_info')
     if image_scale is not None and keypoints:
@@ -122,7 +122,7 @@ def own_data(
         own_pipelines.set_scale(
             train, test, image_scale, heights_first=host in HOSTS and HOSTS[host].heights_first
         )
-    if host == 'mmseg':
+    if predicts(host) == 'label maps':
         said += _set_crop(cfg, root / files['train_images'], crop_size, image_scale)
     if flip is not None:
         own_pipelines.set_flip(_transforms(cfg, 'train_dataloader'), float(flip))
@@ -156,14 +156,11 @@ def _check_options(options: Mapping[str, Any], host: str | None) -> None:
     for name in ('train_ann', 'val_ann', 'train_images', 'val_images', 'train_labels', 'val_labels'):
         if options[name] is not None and not isinstance(options[name], str):
             raise UsageError(f'{name} is a path below data_root, and not {options[name]!r}')
-        if options[name] is not None and name not in DEFAULTS.get(str(host), DEFAULTS['coco']):
+        if options[name] is not None and name not in DEFAULTS.get(predicts(host), DEFAULTS['coco']):
             raise UsageError(f'{name} has no meaning for {host}, whose data has no such file or folder')
-    for name, of, what in (
-        *((name, 'mmpose', 'keypoints') for name in KEYPOINTS),
-        ('crop_size', 'mmseg', 'segmenters'),
-    ):
-        if options[name] is not None and host != of:
-            raise UsageError(f'{name} is for {what} ({of}), and the config is of {host}')
+    for name, what in (*((name, 'keypoints') for name in KEYPOINTS), ('crop_size', 'label maps')):
+        if options[name] is not None and predicts(host) != what:
+            raise UsageError(f'{name} is for models that predict {what}, and the config is of {host}')
 
 
 Read = tuple[dict[str, Any], list[str]]
@@ -173,12 +170,12 @@ Read = tuple[dict[str, Any], list[str]]
 def _coco(cfg: Node, root: Path, classes: Any, files: Mapping[str, str], options: Mapping[str, Any]) -> Read:
     """Read COCO annotation files."""
     annotations, images = _splits(files, 'ann'), _splits(files, 'images')
-    own_coco.check_folders(root, images)
-    found = own_coco.read_files(cfg, root, annotations)
+    own_annotations.check_folders(root, images)
+    found = own_annotations.read_files(cfg, root, annotations)
     names, said = own_classes.coco_classes(classes, found, annotations)
     metainfo = dict(classes=names)
-    said += own_coco.point_data_sets(cfg, root, metainfo, annotations, images)
-    return metainfo, said + own_coco.set_metrics(cfg, root / annotations['val'], None)
+    said += own_annotations.point_data_sets(cfg, root, metainfo, annotations, images)
+    return metainfo, said + own_annotations.set_metrics(cfg, root / annotations['val'], None)
 
 
 def _keypoints(
@@ -186,16 +183,17 @@ def _keypoints(
 ) -> Read:
     """Read COCO annotation files with keypoints."""
     annotations, images = _splits(files, 'ann'), _splits(files, 'images')
-    own_coco.check_folders(root, images)
-    found = own_coco.read_files(cfg, root, annotations)
+    own_annotations.check_folders(root, images)
+    found = own_annotations.read_files(cfg, root, annotations)
     category, names = own_classes.keypoint_category(classes, found, annotations)
     told = [options[name] for name in ('sigmas', 'flip_pairs', 'skeleton')]
     metainfo, said = own_keypoints.keypoint_metainfo(category, annotations['train'], *told)
     metainfo['classes'] = names
-    said += own_coco.point_data_sets(cfg, root, metainfo, annotations, images)
-    metrics = own_coco.checked_metrics(options['metrics'])
-    said += own_coco.set_metrics(cfg, root / annotations['val'], metrics)
-    cfg['model']['head']['out_channels'] = len(metainfo['keypoint_info'])
+    said += own_annotations.point_data_sets(cfg, root, metainfo, annotations, images)
+    metrics = own_annotations.checked_metrics(options['metrics'])
+    said += own_annotations.set_metrics(cfg, root / annotations['val'], metrics)
+    for path, head, name in joint_lines(cfg['model']):
+        head[name] = joints_of_line(cfg, f'{path}.{name}', len(metainfo['keypoint_info']))
     return metainfo, said
 
 
@@ -213,6 +211,9 @@ def _class_folders(
             settings = dict(type='inimg_mm.ClassFolders', data_root=str(root), data_prefix=folders[split])
             for name, value in dict(settings, metainfo=dict(metainfo), extensions=SUFFIXES).items():
                 dataset[name] = value  # dicts as a whole: a config's own update would merge them
+            if own_pipelines.load_from_files(dataset['pipeline']):
+                for preprocessor in filter(None, _preprocessors(cfg)):
+                    preprocessor['to_rgb'] = True
     for node in nodes([cfg['model'], *_metrics(cfg)]):
         if 'topk' in node:
             ranks = node['topk'] if isinstance(node['topk'], list | tuple) else (node['topk'],)
@@ -242,8 +243,9 @@ def _label_maps(
 def _set_crop(cfg: Node, images: Path, size: Size | None, scale: Size | None) -> list[str]:
     """Set a segmenter's crops, and say so where much of them would be padding."""
     train = list(_transforms(cfg, 'train_dataloader'))
-    preprocessors = [cfg.get('data_preprocessor'), cfg['model'].get('data_preprocessor')]
-    crop = own_pipelines.set_crop(train, preprocessors, size, scale)
+    crop = own_pipelines.set_crop(train, _preprocessors(cfg), size, scale)
+    if crop and cfg.get('crop_size'):
+        cfg['crop_size'] = crop[::-1]
     first = next((images / name for name in _images_of(images)), None)
     if crop is None or first is None:
         return []
@@ -280,6 +282,11 @@ def _transforms(cfg: Node, *loaders: str) -> Iterator[Node]:
         if cfg.get(key):
             for dataset in datasets_of(cfg[key]['dataset']):
                 yield from dataset['pipeline']
+
+
+def _preprocessors(cfg: Node) -> list[Any]:
+    """The settings of the model's data preprocessor, wherever they stand."""
+    return [cfg.get('data_preprocessor'), cfg['model'].get('data_preprocessor')]
 
 
 def _metrics(cfg: Node) -> list[Node]:

@@ -21,7 +21,7 @@ COCO_SIGMAS = (
 SIGMA = 0.05
 """Spread of a keypoint of which nothing is known."""
 
-SIDES = {'left': 'right', 'l': 'r'}
+SIDES = {'left': 'right', 'l': 'r', 'lt': 'rt'}
 OTHER = SIDES | {right: left for left, right in SIDES.items()}
 """The words for a side, each with the other's."""
 
@@ -52,13 +52,16 @@ def keypoint_metainfo(
         raise UsageError(f'{file} names no keypoints of its category {category["name"]!r}')
     if twice := [name for index, name in enumerate(names) if name in names[:index]]:
         raise UsageError(f'{file} has two keypoints with the name {twice[0]!r}')
-    spread, said = _sigmas(names, sigmas if sigmas is not None else category.get('sigmas'))
-    given = flip_pairs if flip_pairs is not None else category.get('flip_pairs')
-    swaps = by_names(names) if given is None else _checked_pairs(names, given)
-    if given is None:
-        pairs = ', '.join(f'{a}-{b}' for a, b in swaps.items() if names.index(a) < names.index(b))
-        said.append(f'mirrored by their names: {pairs}' if pairs else 'none mirrors another (flip_pairs=…)')
-    links = _links(names, skeleton if skeleton is not None else category.get('skeleton') or [], file)
+    given: dict[str, Any] = dict(sigmas=sigmas, flip_pairs=flip_pairs, skeleton=skeleton)
+    where = {name: f'{file}: ' if value is None else '' for name, value in given.items()}
+    given = {name: category.get(name) if value is None else value for name, value in given.items()}
+    spread, said = _sigmas(names, given['sigmas'], where['sigmas'])
+    if given['flip_pairs'] is None:
+        swaps = by_names(names)
+        said += _by_names_said(names, swaps)
+    else:
+        swaps = _checked_pairs(names, given['flip_pairs'], where['flip_pairs'])
+    links = _links(names, given['skeleton'] or [], where['skeleton'])
     metainfo = dict(
         dataset_name=category['name'],
         classes=(category['name'],),
@@ -79,7 +82,8 @@ def by_names(names: Sequence[str]) -> dict[str, str]:
     """Which keypoints mirror each other, by the usual words for left and right in their names.
 
     ``left_eye``, ``l_eye``, ``L.Eye``, ``Eye.L``, ``eyeLeft``, ``lEye``, ``LEye``, ``EyeL``, and ``Leye``
-    where there is an ``Reye``; one whose other side is not there mirrors to itself, and is left out.
+    where there is an ``Reye``; ``left_eye_left_corner`` and ``right_eye_right_corner``. One whose other side
+    is not there mirrors to itself, and is left out.
     """
     words = {name: tuple(_words(name)) for name in names}
     known: dict[tuple[str, ...], str] = {}
@@ -87,17 +91,30 @@ def by_names(names: Sequence[str]) -> dict[str, str]:
         known.setdefault(parts, name)
     swaps = {}
     for name, parts in words.items():
-        for place, word in enumerate(parts):
-            if word in OTHER:
-                other = known.get((*parts[:place], OTHER[word], *parts[place + 1 :]))
-                if other is not None:
-                    swaps[name] = other
-                break
-        else:
+        sides = [mirrored for mirrored in _mirrored(parts) if mirrored in known]
+        if sides:
+            swaps[name] = known[sides[0]]
+        elif not set(parts) & set(OTHER):
             other = next((one for one in _other_ends(name) if one in words), None)
             if other is not None:
                 swaps[name] = other
     return {name: other for name, other in swaps.items() if swaps.get(other) == name}
+
+
+def _by_names_said(names: Sequence[str], swaps: dict[str, str]) -> list[str]:
+    """What is said of pairs that were read from names."""
+    pairs = ', '.join(f'{a}-{b}' for a, b in swaps.items() if names.index(a) < names.index(b))
+    said = [f'mirrored by their names: {pairs}' if pairs else 'none mirrors another (flip_pairs=…)']
+    if alone := [name for name in names if name not in swaps and set(_words(name)) & set(OTHER)]:
+        said.append(f'there is no other side of {", ".join(alone)} (flip_pairs=…)')
+    return said
+
+
+def _mirrored(parts: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """A name's words with every side changed, as a mirror does; then with those alone that are no letters."""
+    swaps = (OTHER, {word: other for word, other in OTHER.items() if len(word) > 1})
+    changed = [tuple(swap.get(word, word) for word in parts) for swap in swaps]
+    return [words for words in changed if words != parts]
 
 
 def _words(name: str) -> list[str]:
@@ -133,7 +150,7 @@ def mirrors(metainfo: dict[str, Any]) -> bool:
     return any(point['swap'] for point in metainfo['keypoint_info'].values())
 
 
-def _sigmas(names: Sequence[str], given: Any) -> tuple[list[float], list[str]]:
+def _sigmas(names: Sequence[str], given: Any, where: str) -> tuple[list[float], list[str]]:
     if given is None:
         if tuple(names) == COCO_PERSON:
             return list(COCO_SIGMAS), ["sigmas are COCO's"]
@@ -144,11 +161,13 @@ def _sigmas(names: Sequence[str], given: Any) -> tuple[list[float], list[str]]:
         isinstance(value, int | float) and math.isfinite(value) and value > 0 for value in values
     )
     if not fits or len(values) != len(names):
-        raise UsageError(f'sigmas are {len(names)} positive numbers, one a keypoint, and not {given!r}')
+        raise UsageError(
+            f'{where}sigmas are {len(names)} positive numbers, one a keypoint, and not {given!r}'
+        )
     return [float(value) for value in values], []
 
 
-def _checked_pairs(names: Sequence[str], given: Any) -> dict[str, str]:
+def _checked_pairs(names: Sequence[str], given: Any, where: str) -> dict[str, str]:
     """Each keypoint's other side, from pairs of names or of numbers from 1."""
     swaps: dict[str, str] = {}
     for pair in given if isinstance(given, list | tuple) else [given]:
@@ -156,25 +175,26 @@ def _checked_pairs(names: Sequence[str], given: Any) -> dict[str, str]:
             one, other = (_named(names, end) for end in pair)
         except (TypeError, ValueError, KeyError, IndexError):
             raise UsageError(
-                f'flip_pairs are pairs of keypoints, as in (({names[0]!r}, {names[-1]!r}),), and {pair!r} is '
-                f'none; the keypoints are {list(names)}'
+                f'{where}flip_pairs are pairs of keypoints, as in (({names[0]!r}, {names[-1]!r}),), and '
+                f'{pair!r} is none; the keypoints are {list(names)}'
             ) from None
         if one == other or {one, other} & set(swaps):
             raise UsageError(
-                f'flip_pairs have {one!r} and {other!r}, and each keypoint is in one pair at most'
+                f'{where}flip_pairs have {one!r} and {other!r}, and each keypoint is in one pair at most'
             )
         swaps |= {one: other, other: one}
     return swaps
 
 
-def _links(names: Sequence[str], skeleton: Any, file: str) -> list[tuple[str, str]]:
+def _links(names: Sequence[str], skeleton: Any, where: str) -> list[tuple[str, str]]:
     links = []
-    for link in skeleton:
+    for link in skeleton if isinstance(skeleton, list | tuple) else [skeleton]:
         try:
             start, end = (_named(names, one) for one in link)
         except (TypeError, ValueError, KeyError, IndexError):
             raise UsageError(
-                f'{file} has a skeleton with {link}, and its keypoints are 1 to {len(names)}'
+                f'{where}a skeleton links keypoints by their names or numbers, 1 to {len(names)}, and '
+                f'{link!r} is no such link'
             ) from None
         links.append((start, end))
     return links

@@ -47,6 +47,18 @@ def set_scale(train: Iterable[Node], test: Iterable[Node], size: Size, heights_f
             )
 
 
+def load_from_files(pipeline: list[Node]) -> bool:
+    """Have a pipeline begin with reading the image, where its data set had the pixels themselves.
+
+    Returns:
+        Whether it did not read images before; then they were RGB, and what is read is BGR.
+    """
+    if any(type_name(transform).startswith('LoadImage') for transform in pipeline):
+        return False
+    pipeline.insert(0, dict(type='LoadImageFromFile'))
+    return True
+
+
 def set_flip(train: Iterable[Node], probability: float) -> None:
     """Have the training transforms mirror with a probability.
 

@@ -11,6 +11,7 @@ import numpy as np
 from mmengine.config import Config
 
 from inimg_mm.errors import UsageError
+from inimg_mm.host_facts import predicts
 from inimg_mm.hosts.mmpose import Finder
 from inimg_mm.predictions import images_file
 
@@ -44,7 +45,7 @@ class BoxSource:
             raise UsageError('--det-config and --det-checkpoint go together')
         if self.file is not None and self.detector is not None:
             raise UsageError('boxes come from --boxes or from --det-config, and not from both')
-        if self.detector is not None and self.detector.default_scope != 'mmdet':
+        if self.detector is not None and predicts(self.detector.default_scope) != 'boxes':
             raise UsageError(
                 f'--det-config is a detector of mmdet, and not of {self.detector.default_scope!r}'
             )

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from inimg_mm.data_files.checks import check_data
 from inimg_mm.errors import UsageError
+from inimg_mm.host_facts import predicts
 from inimg_mm.hosts import HOSTS
 
 from .exclusion import exclude_images
@@ -60,7 +61,7 @@ def evaluate_ensemble(
         CheckpointError: If a checkpoint is missing, damaged, or would run code.
     """
     for cfg, _ in members:
-        if cfg.default_scope != 'mmpretrain':
+        if predicts(cfg.default_scope) != 'classes':
             raise UsageError(f'an ensemble is made of models of mmpretrain, not of {cfg.default_scope}')
         check_data(cfg, ['test_dataloader'])
         if crops is not None:
@@ -70,7 +71,7 @@ def evaluate_ensemble(
     found: list[Metrics] = []
     samples: list[Any] = []
     total: Tensor | float = 0.0
-    with DefaultScope.overwrite_default_scope('mmpretrain'):
+    with DefaultScope.overwrite_default_scope(members[0][0].default_scope):
         evaluator = Evaluator(members[0][0].test_evaluator)
         for number, (cfg, checkpoint) in enumerate(members, 1):
             own, scores, meta = _scores(cfg, checkpoint, trust, f'model {number} of {len(members)}')
@@ -87,7 +88,7 @@ def _scores(cfg: Config, checkpoint: str, trust: bool, title: str) -> tuple[list
     """A config's test samples, their probabilities (N, classes), and what its data set says of itself."""
     model = load_model(cfg, checkpoint, trust)
     settings = copy.deepcopy(cfg.test_dataloader)
-    loader = Runner.build_dataloader({**HOSTS['mmpretrain'].loader(settings), **settings})
+    loader = Runner.build_dataloader({**HOSTS[cfg.default_scope].loader(settings), **settings})
     chunk = cfg.test_cfg.get('chunk') or settings.get('batch_size', 1)
     samples: list[Any] = []
     scores = []

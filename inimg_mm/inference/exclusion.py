@@ -1,7 +1,6 @@
 """Metrics on a part of a data set: ImageNet's validation images without those that a list leaves out."""
 
 import copy
-import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,9 +8,9 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
-from mmengine.logging import print_log
 
-from inimg_mm.errors import UsageError
+from inimg_mm.errors import UsageError, warn
+from inimg_mm.host_facts import predicts
 from inimg_mm.registry import METRICS
 
 IMAGENET_NAME = re.compile(r'ILSVRC2012_val_(\d{8})\.')
@@ -30,7 +29,7 @@ def exclude_images(cfg: Config, path: str | Path) -> None:
     Raises:
         UsageError: If the file cannot be read, a line is no such number, or the config is not of mmpretrain.
     """
-    if cfg.default_scope != 'mmpretrain':
+    if predicts(cfg.default_scope) != 'classes':
         raise UsageError(f'images are left out of tests of mmpretrain, not of {cfg.default_scope}')
     read_numbers(path)
     metrics = cfg.test_evaluator
@@ -94,10 +93,10 @@ class Remaining(BaseMetric):
         """Compute the metric of what remains."""
         seen = {number for number, _ in results}
         if missing := len(self.exclude - seen):
-            _warn(f'{missing} of the {len(self.exclude)} images to leave out are not in the data set')
+            warn(f'{missing} of the {len(self.exclude)} images to leave out are not in the data set')
         kept = [result for number, result in results if number not in self.exclude]
         if not kept:
-            _warn('no image remains: all are on the list of those to leave out')
+            warn('no image remains: all are on the list of those to leave out')
             return {}
         return self.metric.compute_metrics(kept)
 
@@ -105,7 +104,3 @@ class Remaining(BaseMetric):
 def _number(sample: dict[str, Any]) -> int:
     named = IMAGENET_NAME.search(sample.get('img_path') or '')
     return int(named[1]) if named else int(sample['sample_idx']) + 1
-
-
-def _warn(text: str) -> None:
-    print_log(text, 'current', logging.WARNING)

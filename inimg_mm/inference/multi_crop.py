@@ -14,6 +14,7 @@ from torch import Tensor
 
 from inimg_mm.config_tree import datasets_of, type_name
 from inimg_mm.errors import UsageError
+from inimg_mm.host_facts import predicts
 from inimg_mm.hosts import HOSTS
 from inimg_mm.registry import LOOPS, TRANSFORMS
 
@@ -172,7 +173,7 @@ def use_crops(cfg: Config, crops: str) -> None:
     """
     if crops not in CROPS:
         raise UsageError(f'there is no evaluation on {crops!r}; choose from {list(CROPS)}')
-    if cfg.default_scope != 'mmpretrain':
+    if predicts(cfg.default_scope) != 'classes':
         raise UsageError(f'several crops are classified by models of mmpretrain, not of {cfg.default_scope}')
     width, height = HOSTS[cfg.default_scope].input_size(cfg)
     if width != height:

@@ -67,6 +67,7 @@ def load_config(
         cfg.merge_from_dict(cfg_options or {})
     except (KeyError, TypeError) as error:  # no such place in a list, or a dict over what is none
         raise UsageError(f'the options do not fit {path}: {error.args[0]}') from error
+    _check_host(cfg.default_scope, path)
     return cfg
 
 
@@ -84,10 +85,17 @@ def _read(path: Path) -> Config:
                 if host in str(error):
                     _check_host(host, path)
         message = ' '.join(str(error).split())
+        without_base = ''
         if isinstance(error, RuntimeError) and not message:  # mmengine's, of a LazyObject that is called
+            without_base = (
+                'a config that imports and has no _base_ is pure Python, in which mmengine calls nothing'
+            )
+        elif isinstance(error, NameError) and error.name == '_base_':
+            without_base = message
+        if without_base:
             message = (
-                'a config that imports and has no _base_ is pure Python, in which mmengine calls nothing. '
-                f"Call own_data in a config of its own: _base_ = '{path.name}', then own_data(_base_, …)"
+                f'{without_base}. Call own_data in a config of its own: '
+                f"_base_ = '{path.name}', then own_data(_base_, …)"
             )
         raise UsageError(
             f'{path} cannot be read: {type(error).__name__}: {message}{_line_of(error)}'
@@ -104,8 +112,10 @@ def _line_of(error: Exception) -> str:
 
 def _check_host(scope: str, config: Path) -> None:
     if importlib.util.find_spec(scope) is None:
-        remedy = f": pip install 'inimg-mm[{HOSTS[scope].extra}]'" if scope in HOSTS else ''
-        raise UsageError(f'{config} needs {scope}, which is not installed{remedy}')
+        remedy = (
+            f"pip install 'inimg-mm[{HOSTS[scope].extra}]'" if scope in HOSTS else f'hosts are {list(HOSTS)}'
+        )
+        raise UsageError(f'{config} needs {scope}, which is not installed: {remedy}')
 
 
 def _check_data_options(options: dict[str, Any]) -> None:

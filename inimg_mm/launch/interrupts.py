@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM: one line, of the first process, and the status that shells have for them."""
 
+import multiprocessing
 import signal
 import sys
 import threading
@@ -29,10 +30,13 @@ def stops_in_one_line(advice: Callable[[], str] = str) -> Iterator[None]:
         yield
         return
     received: list[int] = []
+    answering = False
 
     def stop(number: int, frame: FrameType | None) -> None:
         received.append(number)
         if len(received) == 1:
+            _end_workers()
+        if not answering:  # the first may have been lost, as in a __del__
             raise KeyboardInterrupt
 
     before = {number: signal.getsignal(number) for number in SIGNALS}
@@ -44,14 +48,16 @@ def stops_in_one_line(advice: Callable[[], str] = str) -> Iterator[None]:
     except BaseException:
         if not received:
             raise
+        answering = True
         if is_first_process():
             _say(received[0], advice())
-        # torch's own handler raises when a worker has ended, as those that the signal reached, too, have
-        before = dict.fromkeys([*before, signal.SIGCHLD], signal.SIG_DFL)
+        for number in before:
+            signal.signal(number, signal.SIG_DFL)
         sys.exit(128 + received[0])
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) is stop:  # and none inside has answered
+                signal.signal(number, handler)
 
 
 def how_to_go_on(work_dir: str | Path) -> str:
@@ -62,6 +68,14 @@ def how_to_go_on(work_dir: str | Path) -> str:
     return f'the newest checkpoint is {newest}; the same command with --resume goes on from it'
 
 
+def _end_workers() -> None:
+    """End the loaders' workers at once: each would print a traceback when it finds nobody there."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's own handler raises when a worker has ended
+    for worker in multiprocessing.active_children():
+        worker.kill()
+
+
 def _say(number: int, advice: str) -> None:
     text = f'stopped by {stopped_by(number)}' + (f': {advice}' if advice else '')
-    print(text, file=sys.stderr, flush=True)
+    sys.stderr.write(f'{text}\n')  # in one piece: other processes write there, too
+    sys.stderr.flush()

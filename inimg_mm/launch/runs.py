@@ -3,6 +3,7 @@
 The host is the config's ``default_scope``. Mistakes are found before anything is built.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from mmengine.runner import Runner
 from inimg_mm.checking.agreement import check_agreement
 from inimg_mm.checking.channels import misfits
 from inimg_mm.checking.from_scratch import check_from_scratch
+from inimg_mm.checking.heatmaps import check_heatmaps
 from inimg_mm.checkpoints.fitting import check_fit
 from inimg_mm.checkpoints.reading import open_checkpoint
 from inimg_mm.data_files.checks import check_annotations, check_data
@@ -23,10 +25,10 @@ from inimg_mm.registry import unknown_types_named
 from .added_hooks import draw_to, name_corrupt_data, resume_exactly, save_predictions_to, save_safely
 from .compiling import use_compiler
 from .distributed import join, use_plain_norms, without_shards
-from .errors_first import errors_first
+from .errors_first import errors_first, warnings_kept
 from .mixed_precision import use_amp
 from .preflight import check_deepspeed, check_pretrained, check_strategy, require, starting_point, tell
-from .schedules import kept_schedule, scale_lr, warn_of_schedule
+from .schedules import kept_schedule, scale_lr, schedule_faults
 
 
 def train(
@@ -63,13 +65,14 @@ def train(
         AnnotationError: If an annotation file cannot be read or has broken entries.
         CheckpointError: If a checkpoint is missing, damaged, or would run code.
     """
-    _write_switches(cfg, resume, amp, auto_scale_lr, compiler, skip_corrupt)
-    start, schedule = _checked(cfg, trust)
+    with warnings_kept() as warnings:
+        _write_switches(cfg, resume, amp, auto_scale_lr, compiler, skip_corrupt)
+        start, schedule = _checked(cfg, trust)
     with unknown_types_named(cfg):
-        runner = build_runner(cfg, launcher)
+        runner = build_runner(cfg, launcher, warnings)
         if start:
             runner._load_from = start  # the newest checkpoint that is whole, where mmengine takes the last
-        warn_of_schedule(cfg, schedule, epoch_length(runner))
+        warnings += schedule_faults(cfg.get('train_cfg'), schedule, epoch_length(runner))
         runner.train()
 
 
@@ -112,7 +115,8 @@ def _checked(cfg: Config, trust: bool) -> tuple[str | None, Any]:
         schedule = kept_schedule(cfg, start)
     del start  # before the next one is read
     check_data(cfg, ('train_dataloader', 'val_dataloader'))
-    require([*check_agreement(cfg, ('train_dataloader', 'val_dataloader')), *misfits(cfg)])
+    agreement = check_agreement(cfg, ('train_dataloader', 'val_dataloader'))
+    require([*agreement, *misfits(cfg), *check_heatmaps(cfg)])
     check_pretrained(cfg, trust)
     if source is None:
         tell(check_from_scratch(cfg))
@@ -170,14 +174,20 @@ def evaluate(
         return runner.test()
 
 
-def build_runner(cfg: Config, launcher: str) -> Runner:
-    """Build the config's runner, in the process group of its launcher."""
+def build_runner(cfg: Config, launcher: str, warnings: Sequence[str] = ()) -> Runner:
+    """Build the config's runner, in the process group of its launcher.
+
+    Args:
+        cfg: The config.
+        launcher: As in :func:`train`.
+        warnings: What is said when the training or the test begins.
+    """
     cfg.launcher = launcher
     use_plain_norms(cfg)
     fill_in_loaders(cfg)
     join(cfg)
     check_deepspeed(cfg)
-    with errors_first() as shows_held:
+    with errors_first(warnings) as shows_held:
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
         runner.register_hook(shows_held)
     return runner

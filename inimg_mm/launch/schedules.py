@@ -1,16 +1,14 @@
 """The learning rate's schedule, and the batch that it is meant for (``--auto-scale-lr``)."""
 
-import logging
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from mmengine.config import Config
-from mmengine.logging import print_log
 
 from inimg_mm.checkpoints.own_config import Difference, changes, own_config
 from inimg_mm.checkpoints.reading import Opened
 from inimg_mm.config_tree import nodes, type_name
-from inimg_mm.errors import UsageError
+from inimg_mm.errors import UsageError, warn
 
 
 def scale_lr(cfg: Config) -> None:
@@ -146,19 +144,9 @@ def kept_schedule(cfg: Config, checkpoint: Opened) -> Any:
     kept = restored_settings(cfg, checkpoint)
     if not kept:
         return cfg.get('param_scheduler')
-    _warn(
+    warn(
         f'{checkpoint.source} keeps its learning rate and schedule: {"; ".join(map(str, kept))}. To train '
         f"with this config's, start from its weights, with epochs that count from 0: --cfg-options "
         f'load_from={checkpoint.source} in place of --resume'
     )
     return own_config(checkpoint).get('param_scheduler')
-
-
-def warn_of_schedule(cfg: Config, schedule: Any, epoch_length: int | None) -> None:
-    """Say where a learning rate's schedule and the length of the training do not fit."""
-    for fault in schedule_faults(cfg.get('train_cfg'), schedule, epoch_length):
-        _warn(fault)
-
-
-def _warn(text: str) -> None:
-    print_log(text, 'current', logging.WARNING)

@@ -15,7 +15,8 @@ is_compiling: Callable[[], bool] = getattr(torch.compiler, 'is_compiling', lambd
 """torch's, which 2.1 does not have."""
 
 _PLAIN = (Tensor, nn.Parameter)
-_HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks')
+HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks')
+"""Where a module holds its hooks."""
 
 
 def is_eager(*tensors: Tensor | None) -> bool:
@@ -34,11 +35,13 @@ def is_eager(*tensors: Tensor | None) -> bool:
     )
 
 
-def is_autocast_on_cpu() -> bool:
-    """Whether operations on a CPU choose their precision by themselves."""
+def autocast_dtype(kind: str) -> torch.dtype | None:
+    """The precision that operations on ``'cpu'`` or ``'cuda'`` choose by themselves, if any."""
     if hasattr(torch, 'get_autocast_dtype'):
-        return torch.is_autocast_enabled('cpu')
-    return torch.is_autocast_cpu_enabled()  # before torch 2.4
+        return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+    if kind == 'cpu':  # before torch 2.4
+        return torch.get_autocast_cpu_dtype() if torch.is_autocast_cpu_enabled() else None
+    return torch.get_autocast_gpu_dtype() if torch.is_autocast_enabled() else None
 
 
 def is_untouched(*modules: nn.Module) -> bool:
@@ -52,7 +55,7 @@ def is_untouched(*modules: nn.Module) -> bool:
 
 def _is_untouched(module: nn.Module) -> bool:
     return (
-        not any(getattr(module, hooks) for hooks in _HOOKS)
+        not any(getattr(module, hooks) for hooks in HOOKS)
         and 'parametrizations' not in module._modules
         and 'forward' not in module.__dict__
         and all(weight is None or type(weight) in _PLAIN for weight in module._parameters.values())

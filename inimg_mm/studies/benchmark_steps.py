@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from inimg_mm.checking.fused_blocks import block_forms
+from inimg_mm.models.backbones.block_forms import block_forms
 from inimg_mm.zoo.complexity import count
 
 from .benchmark_counts import Kernels, kept_for_backward, kernels_of

@@ -17,6 +17,8 @@ from .demo_report import METRICS
 
 SCALARS = '*/vis_data/scalars.json'
 """Where mmengine writes a line for each log of a run, in the work folder."""
+TESTS = {'metrics.json': None, 'result.json': 'metrics'}
+"""What ``tools/test.py --out`` and ``tools/ablate.py`` leave of a test, and the key of its metrics in it."""
 NO_METRICS = ('step', 'time', 'data_time', 'memory', 'iter', 'epoch')
 
 Curve = dict[int, float]
@@ -35,7 +37,7 @@ class RunLog:
         reached: In which of them it was last.
         planned: How many of them the training has, where its config is there.
         finished: Whether the last one has been validated, or has left its checkpoint.
-        tested: What ``tools/test.py --out`` has left in metrics.json.
+        tested: What ``tools/test.py --out`` has left in metrics.json, or ``tools/ablate.py`` in result.json.
     """
 
     name: str
@@ -88,11 +90,16 @@ def read_run(work_dir: Path, name: str) -> RunLog:
         raise UsageError(
             f'the logs of {work_dir} have no loss and no metric: that training has not begun yet'
         )
-    if (file := work_dir / 'metrics.json').is_file():
-        run.tested = {key: value for key, value in json.loads(file.read_text()).items() if _is_number(value)}
+    for file, key in TESTS.items():
+        if (work_dir / file).is_file():
+            content = json.loads((work_dir / file).read_text())
+            found = content[key] if key else content
+            run.tested |= {metric: value for metric, value in found.items() if _is_number(value)}
     run.planned = _planned(work_dir, run.unit)
-    validated = any(run.planned in curve for curve in run.metrics.values())
-    run.finished = run.planned is not None and (validated or _saved(work_dir) >= run.planned)
+    whole = [_saved(work_dir), *(step for curve in run.metrics.values() for step in curve)]
+    run.reached = max([run.reached, *whole[1:]])  # the loss is not logged at each step
+    if run.planned is not None and max(whole) >= run.planned:
+        run.finished, run.reached = True, run.planned
     return run
 
 

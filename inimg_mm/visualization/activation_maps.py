@@ -17,12 +17,13 @@ from torch import Tensor, nn
 
 from inimg_mm.data_files.image_files import as_picture
 from inimg_mm.errors import UsageError
+from inimg_mm.host_facts import predicts
 from inimg_mm.hosts import HOSTS
 from inimg_mm.inference.weights import checked_weights
 
 from .calibration import recorded_calibration
 
-DRAWN = ('mmpretrain', 'mmdet')
+DRAWN = tuple(scope for scope in HOSTS if predicts(scope) in ('classes', 'boxes'))
 """The hosts whose models have a score of a class."""
 
 
@@ -74,7 +75,7 @@ class Viewed:
                 f'activations are drawn of models of {", ".join(DRAWN)}, and {name} is of {scope}'
             )
         check_grad_cam()
-        self.name, self.is_detector = name, scope == 'mmdet'
+        self.name, self.is_detector = name, predicts(scope) == 'boxes'
         with checked_weights(cfg, checkpoint, trust) as (weights, meta):
             self.host = HOSTS[scope].inferencer(cfg, weights, meta, get_device())
         self.model: Any = self.host.inferencer.model

@@ -6,7 +6,7 @@ from pathlib import Path
 from inimg_mm import zoo
 from inimg_mm.errors import UsageError
 
-from .complexity import measure
+from .complexity import Complexity, measure
 
 GATE_SPECS = {
     'SE': dict(type='SE'),
@@ -28,15 +28,18 @@ def zoo_table() -> str:
         "| paper | COCO box / mask AP in SCNet's paper, % |",
         '| --- | --- | ---: | ---: | --- | --- | --- | --- |',
     ]
-    for name, model in zoo.MODELS.items():
-        size, side = measure(name), model.image_size
-        options = ', '.join(f'{key}={value!r}' for key, value in model.config.items())
-        coco = f'{model.box_ap} / {model.mask_ap}' if model.box_ap else ''
-        rows.append(
-            f'| {name} | `{options}` | {size.params / 1e6:.2f} | {size.macs / 1e9:.3f} '
-            f'| {side}x{side} | {_accuracies(model)} | {_link(model.paper)} | {coco} |'
-        )
-    return '\n'.join(rows)
+    return '\n'.join([*rows, *(zoo_row(name, measure(name)) for name in zoo.MODELS)])
+
+
+def zoo_row(name: str, size: Complexity) -> str:
+    """The row of a backbone, a key of :data:`inimg_mm.zoo.MODELS`, that needs what ``size`` says."""
+    model = zoo.MODELS[name]
+    options = ', '.join(f'{key}={value!r}' for key, value in model.config.items())
+    coco = f'{model.box_ap} / {model.mask_ap}' if model.box_ap else ''
+    return (
+        f'| {name} | `{options}` | {size.params / 1e6:.2f} | {size.macs / 1e9:.3f} '
+        f'| {model.image_size}x{model.image_size} | {_accuracies(model)} | {_link(model.paper)} | {coco} |'
+    )
 
 
 def _link(paper: str) -> str:

@@ -8,7 +8,7 @@ from mmengine.registry import PARAM_SCHEDULERS
 from torch import nn
 
 from helpers.tooling import ROOT
-from inimg_mm.checking.training_step import check_config
+from inimg_mm.checking.config import check_config
 from inimg_mm.launch import load_config
 
 pytest.importorskip('mmpretrain', reason='the configs are of mmpretrain (extra mm)')

@@ -13,6 +13,7 @@ from helpers.pretrained import save
 from helpers.readmes import parse
 from helpers.tooling import ROOT
 from inimg_mm import zoo
+from inimg_mm.__main__ import main
 from inimg_mm.launch.configs import load_config
 from inimg_mm.models.backbones import Backbone
 from inimg_mm.registry import build_model
@@ -40,8 +41,8 @@ def snippet(tmp_path, monkeypatch):
 
 
 def test_there_are_snippets():
-    assert len(SNIPPETS) == 7
-    assert len(COMMANDS) == 3
+    assert len(SNIPPETS) == 8
+    assert len(COMMANDS) == 4
 
 
 def test_a_base_by_scope(snippet):
@@ -121,6 +122,15 @@ def test_a_whole_model_goes_on_with_gates(snippet, tmp_path, host, words, plain)
     with torch.no_grad():
         expected, found = (net.eval()(image, None, mode='tensor') for net in (trained, gated))
     assert torch.equal(expected, found)
+
+
+def test_a_pure_python_config_over_a_copied_twin(snippet):
+    pytest.importorskip('mmpretrain')
+    (line,) = (line for line in COMMANDS if '--copy' in line)
+    assert main(shlex.split(line)[3:]) == 0
+    cfg = snippet('read_base')
+    assert cfg.model.head.num_classes == 3
+    assert cfg.model.backbone.type == 'inimg_mm.models.backbones.CMPESEResNet'
 
 
 # ---- commands -------------------------------------------------------------------------------------------

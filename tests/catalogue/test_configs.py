@@ -11,7 +11,7 @@ from mmengine.config import Config
 from helpers.nets import count_parameters
 from inimg_mm import catalogue
 from inimg_mm.catalogue.metafiles import describe
-from inimg_mm.checking.training_step import check_config
+from inimg_mm.checking.config import check_config
 from inimg_mm.config_tree import type_name
 from inimg_mm.errors import UsageError
 from inimg_mm.host_facts import HOSTS

@@ -1,5 +1,7 @@
 """Heads and data have as many classes and joints as each other, or it is said."""
 
+import json
+
 import pytest
 from mmengine.config import Config
 
@@ -89,6 +91,37 @@ def test_folders_of_a_classifier(tmp_path):
     assert differing(cfg) == {'model.head.num_classes=3': FAULT}
 
 
+def listing(tmp_path, labels, **dataset):
+    """A classifier of two classes whose training data is a list of images and labels."""
+    pytest.importorskip('mmpretrain')
+    (tmp_path / 'list.txt').write_text(''.join(f'a b.png {label}\n' for label in labels))
+    cfg = load_config(CONFIGS[QUICKEST], {'model.head.num_classes': 2})
+    cfg.data_preprocessor.pop('num_classes')
+    dataset = dict(type='CustomDataset', data_root=str(tmp_path), ann_file='list.txt') | dataset
+    cfg.train_dataloader.dataset = dataset
+    return cfg
+
+
+def test_list_of_a_classifier(tmp_path):
+    (found,) = check_agreement(listing(tmp_path, [0, 2, 1]))
+    assert found.text.startswith('model.head.num_classes is 2, and the train_dataloader has 3 classes: ')
+    (found,) = check_agreement(listing(tmp_path, [0, 3], metainfo=dict(classes=['cat', 'dog'])))
+    assert (found.state, found.remedy) == (FAULT, 'model.head.num_classes=4')
+    assert differing(listing(tmp_path, [0, 1], type='ImageNet')) == {}
+    assert differing(listing(tmp_path, ['x'], with_label=False)) == {}
+
+
+def test_classes_that_the_annotation_file_names(tmp_path):
+    content = dict(metainfo=dict(classes=NAMES), data_list=[])
+    (tmp_path / 'own.json').write_text(json.dumps(content))
+    several = dict(type='MultiLabelDataset', ann_file='own.json')
+    assert differing(listing(tmp_path, [], **several)) == {'model.head.num_classes=3': FAULT}
+    named = dict(several, metainfo=dict(classes=['a', 'b']))  # what the config says comes first
+    assert differing(listing(tmp_path, [], **named)) == {}
+    (tmp_path / 'own.json').write_text('[]')
+    assert differing(listing(tmp_path, [], **several)) == {}
+
+
 def test_segmenter_with_an_auxiliary_head():
     pytest.importorskip('mmseg')
     model = dict(
@@ -102,6 +135,22 @@ def test_segmenter_with_an_auxiliary_head():
         'model.decode_head.num_classes=3': NOTE,
         'model.auxiliary_head.1.num_classes=3': FAULT,
     }
+
+
+def test_things_and_stuff():
+    cfg = detector()
+    cfg.model.semantic_head = dict(type='PanopticFPNHead', num_things_classes=80, num_stuff_classes=1)
+    meta = dict(classes=[*NAMES, 'sky', 'sea'], thing_classes=NAMES, stuff_classes=['sky', 'sea'])
+    cfg.train_dataloader.dataset = dict(type='CocoPanopticDataset', metainfo=meta)
+    assert differing(cfg) == {
+        'model.semantic_head.num_things_classes=3': FAULT,  # its stuff is numbered from there on
+        'model.semantic_head.num_stuff_classes=2': FAULT,
+    }
+    cfg.model.semantic_head.update(num_things_classes=3, num_stuff_classes=2)
+    assert [finding.text for finding in check_agreement(cfg)] == [
+        '3, in the model as in the train_dataloader',
+        '2, in the model as in the train_dataloader',
+    ]
 
 
 JOINTS = {str(n): dict(name=f'joint {n}', id=n, color=[0, 0, 0], type='', swap='') for n in range(14)}

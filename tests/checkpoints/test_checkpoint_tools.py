@@ -327,4 +327,4 @@ def test_inspect_reads_the_width(tmp_path, name, widths, fits):
     del state['layer4.1.bn2.weight' if name == 'seresnet18' else 'layer4.1.bn3.weight']
     state['layer4.1.gamma'] = torch.ones(1)
     out = inspect(save(tmp_path, state))
-    assert re.search(rf'fits: no model of the zoo; closest is {name}: \d\d+ of \d+ tensors', out)
+    assert re.search(rf'fits: no model of the zoo; closest is {fits}: \d\d+ of \d+ tensors', out)

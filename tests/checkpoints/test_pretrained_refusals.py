@@ -4,6 +4,7 @@ import re
 
 import pytest
 import torch
+from torch import nn
 
 from helpers.nets import randomise, tiny
 from helpers.pretrained import assert_refused, assert_same, initialised, save
@@ -41,7 +42,27 @@ def test_weights_of_another_net(case, tmp_path):
     path = save(tmp_path, tiny(other, **other_options))
     text = assert_refused(tiny(name, **options), path, message)
     assert text.startswith(f'{path} (inimg_mm names) does not fit this ')
-    assert text.endswith('It fits no model of the zoo either; give the weights of this net, or init_cfg=None')
+    known = r'The file fits \w[\w, ]* with base_channels=\d+|It fits no model of the zoo either'
+    assert re.search(rf'\. ({known}); give the weights of this net, or init_cfg=None$', text)
+    assert case != 'wider' or 'The file fits resnet18 with base_channels=32;' in text
+
+
+@pytest.mark.parametrize(
+    ('others', 'says'),
+    [(0, 'write init_cfg=None in this part'), (2, 'in this part, or min_loaded=0.6 to load what fits')],
+)
+def test_a_head_of_other_classes(tmp_path, others, says):
+    """Of a last layer alone nothing fits; of a part with other layers these can be had."""
+    trained, head = (
+        nn.Sequential(*(nn.Linear(8, 8) for _ in range(others)), nn.Linear(8, classes)) for classes in (3, 2)
+    )
+    path = save(tmp_path, trained)
+    with pytest.raises(CheckpointError) as refused:
+        Pretrained(path)(head)
+    assert str(refused.value).endswith(says)
+    if others:
+        Pretrained(path, min_loaded=0.6)(head)
+        assert torch.equal(head[0].weight, trained[0].weight)
 
 
 def test_weights_of_another_architecture(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 from helpers.own_data import build, write_coco
 from helpers.tooling import CONFIGS, DETECTOR
-from inimg_mm.data_files import annotation_files, checks
+from inimg_mm.data_files import checks
 from inimg_mm.data_files.annotation_files import Reading, look_through
 from inimg_mm.data_files.left_out import find_misread, tally
 from inimg_mm.errors import AnnotationError
@@ -112,7 +112,7 @@ def test_classes_that_nothing_is_of(data, tmp_path):
 def said(monkeypatch):
     """What is logged."""
     told = []
-    monkeypatch.setattr(annotation_files, 'print_log', lambda text, *_: told.append(text))
+    monkeypatch.setattr('mmengine.logging.print_log', lambda text, *_: told.append(text))
     return told
 
 

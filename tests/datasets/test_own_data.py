@@ -260,9 +260,7 @@ def test_bad_keypoints(poses):
     content = json.loads((poses / 'train.json').read_text())
     for skeleton in ([[0, 1]], [[1, 4]]):
         content['categories'][0]['skeleton'] = skeleton
-        assert_refused(
-            path, poses, {}, write('train.json', json.dumps(content)), 'skeleton with .* are 1 to 3'
-        )
+        assert_refused(path, poses, {}, write('train.json', json.dumps(content)), 'skeleton links .* 1 to 3')
     del content['categories'][0]['keypoints']
     assert_refused(
         path, poses, {}, write('train.json', json.dumps(content)), r'train\.json names no keypoints'

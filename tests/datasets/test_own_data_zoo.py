@@ -8,9 +8,10 @@ from mmengine.config import Config
 from PIL import Image
 
 from helpers.own_data import SPLITS, build, draw, named_labels, overheard, write_coco
-from inimg_mm.checking.training_step import check_config
+from inimg_mm.checking.config import check_config
 from inimg_mm.config_tree import nodes
 from inimg_mm.datasets import own_data, own_pipelines
+from inimg_mm.hosts import HOSTS
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 
@@ -131,6 +132,21 @@ def test_classification(name, tmp_path):
     assert_it_trains(cfg)
 
 
+@pytest.mark.parametrize('name', ['cifar/wrn16-8_1xb128_cifar100', 'svhn/wrn16-8_1xb128_svhn'])
+def test_a_data_set_that_had_the_pixels(name, tmp_path):
+    """CIFAR's and SVHN's pipelines read no files, and what they get is RGB."""
+    for split in ('train', 'val'):
+        for label in ('cat', 'dog'):
+            draw(tmp_path / 'data' / split / label / '0.png', (32, 32))
+    cfg = load(name, tmp_path / 'data', tmp_path / 'delta.py')
+    for loader in SPLITS:
+        pixels = build(cfg, loader)[0]['inputs']
+        assert pixels.shape == (3, 32, 32)
+        assert pixels[:, 16, 16].tolist() == [30, 60, 90]  # BGR of what draw() painted
+    assert cfg.data_preprocessor.to_rgb
+    assert numbers(cfg, 'num_classes') == {2}
+
+
 # ---- a label map an image ----------------------------------------------------------------------------
 
 
@@ -224,6 +240,7 @@ def test_crops_follow_the_images(options, size, maps):
     crop, pad = crops(cfg)
     assert tuple(crop.crop_size) == size[::-1]
     assert tuple(pad.size) == size
+    assert HOSTS['mmseg'].input_size(cfg) == size
     assert tuple(build(cfg, 'train_dataloader')[0]['inputs'].shape[1:]) == size[::-1]
 
 

@@ -46,6 +46,7 @@ OWL = ['left_eye', 'right_eye', 'beak']
         ('left1', 'right1'),
         ('LF', 'RF'),
         ('fl', 'fr'),
+        ('AnkleLt', 'AnkleRt'),
     ],
 )
 def test_usual_words_for_the_sides(left, right):
@@ -127,13 +128,42 @@ def test_options_come_before_the_file():
         (dict(flip_pairs=['left_eye']), "and 'left_eye' is none"),
         (dict(flip_pairs=[(1, 2), (2, 3)]), 'each keypoint is in one pair at most'),
         (dict(flip_pairs=[(1, 1)]), 'each keypoint is in one pair at most'),
-        (dict(skeleton=[(0, 1)]), r'a skeleton with \(0, 1\), and its keypoints are 1 to 3'),
-        (dict(skeleton=[('beak', 'tail')]), 'a skeleton with'),
+        (dict(skeleton=[(0, 1)]), r'^a skeleton links .*numbers, 1 to 3, and \(0, 1\) is no such link'),
+        (dict(skeleton=[('beak', 'tail')]), 'a skeleton links'),
     ],
 )
 def test_options_that_do_not_fit(options, message):
     with pytest.raises(UsageError, match=message):
         keypoint_metainfo(dict(name='owl', keypoints=OWL), 'x.json', **options)
+
+
+@pytest.mark.parametrize(
+    'broken',
+    [dict(sigmas=[0.1]), dict(flip_pairs=[[1, 4]]), dict(flip_pairs=[[1, 1]]), dict(skeleton=[[0, 1]])],
+)
+def test_a_file_that_does_not_fit_is_named(broken):
+    with pytest.raises(UsageError, match=r'^x\.json: '):
+        keypoint_metainfo(dict(name='owl', keypoints=OWL, **broken), 'x.json')
+
+
+def test_a_side_without_its_other_is_named():
+    names = ['left_knee', 'right_knee', 'left_ankel', 'right_ankle', 'nose']
+    _, said = keypoint_metainfo(dict(name='owl', keypoints=names), 'x.json')
+    assert said[1:] == [
+        'mirrored by their names: left_knee-right_knee',
+        'there is no other side of left_ankel, right_ankle (flip_pairs=…)',
+    ]
+
+
+def test_a_mirror_changes_every_side():
+    corners = [
+        'left_eye_left_corner',
+        'left_eye_right_corner',
+        'right_eye_left_corner',
+        'right_eye_right_corner',
+    ]
+    assert list(by_names(corners).values()) == corners[::-1]
+    assert by_names(['left_leg_l1', 'right_leg_l1'])['left_leg_l1'] == 'right_leg_l1'
 
 
 @pytest.mark.parametrize('names', [None, [], ['a', 'a'], ['a', 3], 'abc'])
@@ -163,6 +193,25 @@ def test_one_side_alone_mirrors_to_itself(tmp_path, said):
     cfg = Config.fromfile(CONFIG)
     own_data(cfg, str(root), flip=0)
     assert not any('another side' in text for text in said)
+
+
+@pytest.mark.parametrize(
+    ('head', 'line'),
+    [
+        (dict(type='RegressionHead', num_joints=17), dict(num_joints=3)),
+        (dict(type='AssociativeEmbeddingHead', num_keypoints=17), dict(num_keypoints=3)),
+        (dict(type='VisPredictHead', pose_cfg=dict(out_channels=17)), dict(pose_cfg=dict(out_channels=3))),
+        (
+            dict(type='HeatmapHead', out_channels=51, decoder=dict(heatmap_type='combined')),
+            dict(out_channels=9),
+        ),
+    ],
+)
+def test_every_head_is_told_its_joints(tmp_path, head, line):
+    cfg = Config.fromfile(CONFIG)
+    cfg.model.head = dict(head)
+    own_data(cfg, str(poses(tmp_path, dict(id=1, name='owl', keypoints=OWL))))
+    assert cfg.model.head == head | line
 
 
 @pytest.fixture

@@ -43,7 +43,18 @@ def gate_of(kind, channels):
         None: lambda: None,
         'SE': lambda: SE(channels, 2),
         'DoubleFC': lambda: DoubleFC(channels, 2),
-        'InnerImaging': lambda: InnerImaging(channels, filters=((2, 1), (1, 2)), fold=None, maps=3),
+        'codes': lambda: InnerImaging(
+            channels, filters=((2, 1), (1, 2)), fold=None, maps=3, aggregate='code', reduction=2
+        ),
+        'pair_2x1': lambda: InnerImaging(channels, filters=((2, 1),), fold=None, maps=3, reduction=2),
+        'pair_1x1': lambda: InnerImaging(channels, filters=((1, 1),), fold=None, maps=1, reduction=2),
+        'one_stream': lambda: InnerImaging(
+            channels, streams=1, filters=((2, 2),), fold=dict(width=4, pad=True), maps=5, reduction=2
+        ),
+        'two_banks': lambda: InnerImaging(
+            channels, filters=((1, 2), (2, 1)), fold=dict(rows=2), maps=3, reduction=2
+        ),
+        'folded': lambda: InnerImaging(channels, fold=dict(width=4, pad=True), maps=3, reduction=2),
     }[kind]()
 
 

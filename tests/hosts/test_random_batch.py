@@ -6,8 +6,8 @@ import torch
 from mmengine.config import Config
 
 from helpers.tooling import CONFIGS, DETECTOR, QUICKEST
+from inimg_mm.checking.config import check_config
 from inimg_mm.checking.findings import FAULT, UNCHECKED
-from inimg_mm.checking.training_step import check_config
 from inimg_mm.errors import UsageError
 from inimg_mm.hosts.random_batch import BuildError, random_batch
 from inimg_mm.hosts.sizes import at_size

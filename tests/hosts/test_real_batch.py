@@ -7,7 +7,7 @@ import torch
 
 from helpers.own_data import draw, write_coco
 from helpers.tooling import CONFIGS, DETECTOR, QUICKEST
-from inimg_mm.checking import training_step
+from inimg_mm.checking import config
 from inimg_mm.checking.findings import FAULT, NOTE, OK
 from inimg_mm.engine.hooks.corrupt_data.corrupt_data import guard_as_a_training
 from inimg_mm.hosts.random_batch import real_batch
@@ -28,7 +28,7 @@ def cfg(tmp_path):
 
 
 def data_findings(cfg):
-    found = training_step.check_config(cfg, prepare=guard_as_a_training)
+    found = config.check_config(cfg, prepare=guard_as_a_training)
     return [finding for finding in found if finding.check == 'data']
 
 
@@ -77,10 +77,8 @@ def test_images_without_objects_are_passed_over(cfg, tmp_path):
 def test_data_is_read_once_for_all_remedies(cfg, monkeypatch):
     cfg.model.neck.in_channels = [1, 2, 3, 4]
     reads = []
-    monkeypatch.setattr(
-        training_step, 'real_batch', lambda cfg, **options: reads.append(1) or real_batch(cfg)
-    )
-    faults = [finding for finding in training_step.check_config(cfg) if finding.fault]
+    monkeypatch.setattr(config, 'real_batch', lambda cfg, **options: reads.append(1) or real_batch(cfg))
+    faults = [finding for finding in config.check_config(cfg) if finding.fault]
     assert faults[0].remedy.startswith('model.neck.in_channels=')
     assert len(reads) == 1
 

@@ -54,9 +54,10 @@ def test_own_data_in_a_config_without_a_base(tmp_path):
     """As a copied config is: mmengine takes it for pure Python; over it, it works."""
     (tmp_path / 'copy.py').write_text("default_scope = 'mmdet'\nmodel = dict(type='RetinaNet')\n")
     line = "from inimg_mm.datasets import own_data\n\nown_data({}, 'data')\n"
-    (tmp_path / 'mine.py').write_text((tmp_path / 'copy.py').read_text() + line.format('globals()'))
-    with pytest.raises(UsageError, match=r"has no _base_ is pure Python.*_base_ = 'mine\.py', then own_data"):
-        load_config(tmp_path / 'mine.py')
+    for given, why in (('globals()', 'has no _base_ is pure Python'), ('_base_', "'_base_' is not defined")):
+        (tmp_path / 'mine.py').write_text((tmp_path / 'copy.py').read_text() + line.format(given))
+        with pytest.raises(UsageError, match=rf"{why}.*_base_ = 'mine\.py', then own_data"):
+            load_config(tmp_path / 'mine.py')
     (tmp_path / 'over.py').write_text("_base_ = 'copy.py'\n" + line.format('_base_'))
     with pytest.raises(ValueError, match="data_root 'data' is not a folder"):
         load_config(tmp_path / 'over.py')

@@ -1,11 +1,14 @@
 """A run that is stopped by a signal: one line, its status, and where it goes on."""
 
+import multiprocessing
 import os
 import re
 import signal
 import subprocess
 import sys
 import threading
+import time
+from contextlib import suppress
 
 import pytest
 
@@ -48,6 +51,7 @@ def test_the_innermost_says_how_to_go_on(tmp_path, capsys):
         kill(signal.SIGTERM)
     nothing = f'there is no checkpoint in {tmp_path} yet: the same command begins anew'
     assert capsys.readouterr().err == f'stopped by SIGTERM: {nothing}\n'
+    assert {signal.getsignal(number) for number in STATUS} == {signal.SIG_DFL}  # a second one ends it at once
 
 
 def test_the_newest_checkpoint(tmp_path):
@@ -73,11 +77,32 @@ def test_an_error_that_a_stop_causes_is_the_stop(capsys):
     assert capsys.readouterr().err == 'stopped by SIGTERM\n'
 
 
+def test_workers_end_without_a_word():
+    worker = multiprocessing.get_context('fork').Process(target=time.sleep, args=(60,))
+    signal.signal(signal.SIGCHLD, lambda *_: pytest.fail('torch raises when a worker ends'))
+    worker.start()
+    with pytest.raises(SystemExit), stops_in_one_line():
+        kill(signal.SIGTERM)
+    worker.join()
+    assert worker.exitcode == -signal.SIGKILL
+
+
 def test_a_second_signal_while_the_first_is_answered(capsys):
     with pytest.raises(SystemExit) as stop, stops_in_one_line(lambda: kill(signal.SIGINT) or 'go on'):
         kill(signal.SIGTERM)
     assert stop.value.code == 143
     assert capsys.readouterr().err == 'stopped by SIGTERM: go on\n'
+
+
+def test_a_signal_that_is_lost_does_not_cost_the_next():
+    def losing_one():
+        with suppress(KeyboardInterrupt):  # as Python does in a __del__
+            kill(signal.SIGINT)
+        kill(signal.SIGTERM)
+
+    with pytest.raises(SystemExit) as stop, stops_in_one_line():
+        losing_one()
+    assert stop.value.code == 130
 
 
 def test_what_is_ignored_stays_ignored(capsys):

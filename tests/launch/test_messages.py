@@ -1,10 +1,12 @@
 """Names that no registry knows, and what a runner logs of itself, which comes after errors."""
 
 import io
+import logging
 import re
 
 import pytest
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.registry import HOOKS, MODELS
 from mmengine.runner import FlexibleRunner
 
@@ -13,7 +15,7 @@ from helpers.tooling import CONFIGS, DETECTOR, QUICKEST, call_tool
 from inimg_mm.errors import UsageError
 from inimg_mm.launch.cli import mistakes_in_one_line
 from inimg_mm.launch.configs import load_config
-from inimg_mm.launch.errors_first import HeldOutput
+from inimg_mm.launch.errors_first import HeldOutput, warnings_kept
 from inimg_mm.launch.runs import build_runner
 from inimg_mm.registry import build_model, unknown_types_named
 
@@ -39,8 +41,9 @@ def test_unknown_names(registry, name, message):
 
 
 def test_other_errors_stay():
-    for error in (KeyError('a bug'), KeyError(), TypeError('a bug')):
-        with pytest.raises(type(error)) as caught, unknown_types_named(Config()):
+    inner = TypeError("Inner.__init__() got an unexpected keyword argument 'depth'")
+    for error in (KeyError('a bug'), KeyError(), TypeError('a bug'), inner):
+        with pytest.raises(type(error)) as caught, unknown_types_named(Config(dict(model=dict(type='Toy')))):
             raise error
         assert caught.value is error
 
@@ -60,6 +63,35 @@ def test_other_errors_stay():
 def test_a_backbone_by_a_wrong_name(kind, message):
     pytest.importorskip('mmdet')
     cfg = load_config(CONFIGS[DETECTOR], {'model.backbone.type': kind})
+    with pytest.raises(UsageError, match=message):
+        build_model(cfg)
+
+
+def test_a_hosts_backbone_of_the_same_name_refuses_its_depth():
+    pytest.importorskip('mmpose')
+    cfg = load_config(CONFIGS['td-hm_se-r18_digits-96x96'], {'model.backbone.type': 'SEResNet'})
+    message = r"type='SEResNet' is another class of mmpose's.*\(invalid depth 18.*type='inimg_mm.SEResNet'$"
+    with pytest.raises(UsageError, match=message):
+        build_model(cfg)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'model.neck.in_chanels': [1]}, "^model.neck: FPN has no argument 'in_chanels'$"),
+        ({'model.backbone': dict(type='inimg_mm.SCNet')}, "^model.backbone: SCNet needs 'depth'$"),
+        ({'model.neck': dict(type='FPN', num_outs=5)}, "^model.neck: FPN needs 'in_channels' and 'out_ch"),
+    ],
+)
+def test_arguments_that_a_class_does_not_take(options, message):
+    pytest.importorskip('mmdet')
+    cfg = load_config(CONFIGS[DETECTOR])
+    for place, value in options.items():
+        *parts, last = place.split('.')
+        node = cfg
+        for part in parts:
+            node = node[part]
+        node[last] = value
     with pytest.raises(UsageError, match=message):
         build_model(cfg)
 
@@ -87,7 +119,10 @@ def test_the_config_is_shown_when_the_training_begins(tmp_path, capsys, flexible
     )
     if flexible:
         cfg.runner_type = FlexibleRunner.__name__
-    runner = build_runner(cfg, 'none')
+    with warnings_kept() as warnings:
+        print_log('too little', 'current', logging.WARNING)
+        print_log('by the way', 'current', logging.INFO)
+    runner = build_runner(cfg, 'none', warnings)
     assert 'Config:' not in capsys.readouterr().out
     runner.train()
     shown = capsys.readouterr().out
@@ -95,6 +130,9 @@ def test_the_config_is_shown_when_the_training_begins(tmp_path, capsys, flexible
     assert shown.index('System environment:') < shown.index('Config:') < shown.index('Epoch(train)')
     (log,) = tmp_path.glob('*/*.log')
     assert log.read_text().count('Config:') == 1
+    for text in (shown, log.read_text()):
+        assert text.index('Config:') < text.index('too little') < text.index('Epoch(train)')
+        assert 'by the way' not in text
 
 
 def test_an_error_comes_without_the_config(tmp_path, capsys):
@@ -110,7 +148,13 @@ def test_an_error_comes_without_the_config(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    'option', ['model.backbone.type=inimg_mm.SEResNett', 'default_hooks.timer.type=inimg_mm.ExactResume']
+    'option',
+    [
+        'model.backbone.type=inimg_mm.SEResNett',
+        'default_hooks.timer.type=inimg_mm.ExactResume',
+        'optim_wrapper.optimizer.type=AdamWW',
+        'param_scheduler.1.type=CosineAnealingLR',
+    ],
 )
 def test_train_says_it_in_one_line(monkeypatch, capsys, folder, option):
     monkeypatch.chdir(folder)

@@ -108,15 +108,15 @@ def test_a_resumed_training_says_so(folder, tmp_path, monkeypatch):
         param_scheduler=[dict(schedule, T_max=2, end=2)],
         **{'optim_wrapper.optimizer.lr': 0.5, 'train_cfg.max_epochs': 2},
     )
-    said = []
-    monkeypatch.setattr('inimg_mm.launch.schedules._warn', said.append)
     runs.train(cfg, resume='auto')
-    assert 'epoch_1.pth keeps its learning rate and schedule: ' in said[0]
-    assert 'optim_wrapper.optimizer.lr is 0.5 here' in said[0]
-    assert said[1] == (
-        'the schedule ends at 1 epochs (CosineAnnealingLR), the training at 2: after it the rate '
-        'stays as it is'
-    )
+    said = max(tmp_path.glob('*/*.log')).read_text()
+    after_the_config = said[said.index('work_dir = ') :]
+    assert 'epoch_1.pth keeps its learning rate and schedule: ' in after_the_config
+    assert 'optim_wrapper.optimizer.lr is 0.5 here' in after_the_config
+    assert (
+        'WARNING - the schedule ends at 1 epochs (CosineAnnealingLR), the training at 2: after it the rate '
+        'stays as it is\n'
+    ) in after_the_config
     rates = torch.load(tmp_path / 'epoch_2.pth', weights_only=False)['optimizer']['param_groups'][0]['lr']
     assert rates < 0.01  # the old ones
 

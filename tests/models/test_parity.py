@@ -113,17 +113,6 @@ def test_same_features(pair):
     assert max(differences) < TOLERANCE
 
 
-@pytest.mark.parametrize('name', [name for name, model in zoo.MODELS.items() if model.params])
-def test_published_parameter_counts(name):
-    assert complexity.measure(name).params == zoo.get(name).params
-
-
-@pytest.mark.parametrize('name', [name for name, model in zoo.MODELS.items() if model.gmacs])
-def test_published_multiply_adds(name):
-    # the papers of 2015 to 2017 stride in the first 1x1 convolution, which saves up to a tenth
-    assert complexity.measure(name).macs / 1e9 == pytest.approx(zoo.get(name).gmacs, rel=0.11)
-
-
 def test_se_adds_under_one_percent_of_multiply_adds():
     plain, gated = complexity.measure('resnet50'), complexity.measure('seresnet50')
     assert plain.macs < gated.macs < 1.01 * plain.macs

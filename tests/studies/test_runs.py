@@ -69,6 +69,12 @@ def test_curves_and_the_last_metrics(work_dir):
     assert table[2] == '| a | epoch 3 of 3 | 1.0000 | 60.0000 | 61.5000 |'
 
 
+def test_a_run_of_an_ablation_was_tested(work_dir):
+    folder = work_dir('a', WHOLE)
+    (folder / 'result.json').write_text(json.dumps({'metrics': {'accuracy/top1': 61.5}, 'images': 9}))
+    assert read_runs([folder])[0].tested == {'accuracy/top1': 61.5}
+
+
 def test_a_killed_run_is_drawn_as_far_as_it_came(work_dir):
     (run,) = read_runs([work_dir('a', WHOLE[:3], tail='{"lr": 0.1, "lo')])
     assert run.loss == {10: 3.0, 20: 1.5}
@@ -113,6 +119,11 @@ def test_a_run_by_iterations(work_dir):
     assert chosen_metrics([run], ['aAcc']) == ['aAcc']
     with pytest.raises(UsageError, match="no run has the metric 'mAcc'; they have mIoU, aAcc"):
         chosen_metrics([run], ['mAcc'])
+    # the loss is not logged at each step
+    (run,) = read_runs([work_dir('b', [train_line(20, 2.0), val_line(30, mIoU=30.0)], config=config)])
+    assert run.state == 'iteration 30 of 40, going on or stopped'
+    (run,) = read_runs([work_dir('c', [train_line(20, 2.0), val_line(40, mIoU=30.0)], config=config)])
+    assert run.state == 'iteration 40 of 40'
 
 
 def test_names_tell_the_folders_apart(work_dir):

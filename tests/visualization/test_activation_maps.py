@@ -215,7 +215,7 @@ def test_bad_input_is_one_sentence(trained, photo, tmp_path, segmentation):
         Viewed(cfg, checkpoint, 'net', layer='backbone.layer9')
     with pytest.raises(UsageError, match="knows no class 'cow'; choose from"):
         Viewed(cfg, checkpoint, 'net').look(photo, 'cow')
-    with pytest.raises(UsageError, match='models of mmpretrain, mmdet, and net is of mmseg'):
+    with pytest.raises(UsageError, match='models of mmdet, mmpretrain, and net is of mmseg'):
         Viewed(launch.load_config(segmentation), checkpoint, 'net')
     config = CONFIGS[DETECTOR]
     for words, message in (

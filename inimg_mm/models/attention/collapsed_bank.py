@@ -58,7 +58,7 @@ def collapses(banks: 'Sequence[GroupingFilter]', image: Tensor) -> bool:
         return False
     if _shared_by(norms[0]) is not None:
         return True
-    positions = len(image) * math.prod(_Window.around(banks).places(image))
+    positions = len(image) * math.prod(Window.around(banks).places(image.shape[2:]))
     values = positions * sum(len(conv.weight) for conv in convs)
     # for one value a channel the norm has an error of its own
     return positions > 1 and values >= LEAST_VALUES.get(len(banks), 0)
@@ -76,7 +76,7 @@ def condense(banks: 'Sequence[GroupingFilter]', image: Tensor) -> Tensor:
     Returns:
         (N, 1, H', W').
     """
-    window, norms = _Window.around(banks), [bank.norm for bank in banks]
+    window, norms = Window.around(banks), [bank.norm for bank in banks]
     patches = patches_of(F.pad(image.double(), window.padding), window.height, window.width)
     filters = torch.cat([window.embed(bank.conv.weight, bank.padding) for bank in banks]).double()
     if _takes_batch_statistics(norms[0]):
@@ -93,10 +93,10 @@ def condense(banks: 'Sequence[GroupingFilter]', image: Tensor) -> Tensor:
         condensed = scales @ filters @ patches - scales @ mean
     if norms[0].affine:
         condensed = condensed + torch.cat([norm.bias for norm in norms]).double().mean()
-    return condensed.view(len(image), 1, *window.places(image)).to(image.dtype)
+    return condensed.view(len(image), 1, *window.places(image.shape[2:])).to(image.dtype)
 
 
-class _Window(NamedTuple):
+class Window(NamedTuple):
     """The smallest window that holds the kernels of some banks, each in its place around the same pixel.
 
     Attributes:
@@ -110,16 +110,16 @@ class _Window(NamedTuple):
     width: int
 
     @classmethod
-    def around(cls, banks: 'Sequence[GroupingFilter]') -> '_Window':
+    def around(cls, banks: 'Sequence[GroupingFilter]') -> 'Window':
         """The window of banks whose maps have one size."""
         padding = tuple(max(sides) for sides in zip(*(bank.padding for bank in banks), strict=True))
         (height, width), own = banks[0].conv.kernel_size, banks[0].padding
         return cls(padding, height + sum(padding[2:]) - sum(own[2:]), width + sum(padding[:2]) - sum(own[:2]))
 
-    def places(self, image: Tensor) -> tuple[int, int]:
-        """Height and width of the map of an image (N, 1, H, W)."""
+    def places(self, size: Sequence[int]) -> tuple[int, int]:
+        """Height and width of the map of an image, from its own."""
         left, right, top, bottom = self.padding
-        return image.shape[2] + top + bottom - self.height + 1, image.shape[3] + left + right - self.width + 1
+        return size[0] + top + bottom - self.height + 1, size[1] + left + right - self.width + 1
 
     def embed(self, filters: Tensor, padding: tuple[int, ...]) -> Tensor:
         """Filters (m, 1, h, w) of a bank that pads so, with zeros around them: (m, height * width)."""

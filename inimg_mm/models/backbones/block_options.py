@@ -35,6 +35,7 @@ class BlockOptions:
         drop_path_rate: Probability of dropping the residual of a sample.
         gate_position: Where the gate stands, one of the block's ``gate_positions``.
         fused: Whether fused operations stand for its formulas, see :mod:`inimg_mm.models.fused.switch`.
+        recompute: Whether these make outputs again instead of keeping them.
     """
 
     stride: int = 1
@@ -50,6 +51,7 @@ class BlockOptions:
     drop_path_rate: float = 0.0
     gate_position: str = STANDARD
     fused: Fused = False
+    recompute: bool = False
 
     def conv1x1(self, in_channels: int, channels: int, stride: int = 1) -> nn.Module:
         """A 1x1 convolution without bias."""

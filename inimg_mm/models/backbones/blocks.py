@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from inimg_mm.errors import UsageError
 from inimg_mm.models.attention import AFTER_3X3, IDENTITY, POST, PRE, STANDARD, Gate, recalibrated_add
-from inimg_mm.models.fused import can_fuse, norm_act, opened, tail, tail_fuses
+from inimg_mm.models.fused import can_fuse, made_again, norm_act, opened, tail, tail_fuses
 
 from .block_options import BlockOptions, basic_convolutions, bottleneck_convolutions, branch_width
 from .recomputing import checkpointed
@@ -56,7 +56,7 @@ class ResidualBlock(BaseModule):
         rate = options.drop_path_rate
         self.drop_path = DropPath(rate) if rate > 0 else nn.Identity()
         self.with_cp = options.with_cp
-        self.fused = options.fused
+        self.fused, self.recompute = options.fused, options.recompute
 
     @classmethod
     def gated_channels(cls, in_channels: int, planes: int, options: BlockOptions) -> int:
@@ -112,7 +112,7 @@ class ResidualBlock(BaseModule):
         shortcut, norm = opened(self.downsample, x)
         parts = self.last_affine, self.gate_module, self.drop_path
         if tail_fuses(y, shortcut, *parts, self.relu, self.fused):
-            return tail(y, shortcut, *parts, norm, self.fused)
+            return tail(y, shortcut, *parts, norm, self.fused, self.recompute)
         return self.join(shortcut if norm is None else norm(shortcut), self.last_affine(y))
 
     def run(self, function: Callable[[Tensor], Any], x: Tensor) -> Any:
@@ -210,10 +210,13 @@ class ConvNormBlock(ResidualBlock):
     def before_norm(self, x: Tensor) -> Tensor:
         """See :meth:`ResidualBlock.before_norm`."""
         for number in range(1, self.depth):
-            y = getattr(self, f'conv{number}')(x)
+            # a projection would keep the block's input, too
+            with made_again(x, self.recompute and (number > 1 or self.downsample is None)):
+                y = getattr(self, f'conv{number}')(x)
             x = norm_act(y, self.norm(number), self.relu, self.fused)
         x = self.weighed_at(AFTER_3X3, x)
-        return getattr(self, f'conv{self.depth}')(x)
+        with made_again(x, self.recompute):
+            return getattr(self, f'conv{self.depth}')(x)
 
 
 class BasicBlock(ConvNormBlock):

@@ -8,7 +8,7 @@ from mmengine.model import BaseModule, Sequential
 from torch import Tensor, nn
 
 from inimg_mm.models.attention import STANDARD
-from inimg_mm.models.fused import norm_act
+from inimg_mm.models.fused import made_again, norm_act
 
 from .blocks import BlockOptions, ResidualBlock, basic_convolutions, bottleneck_convolutions
 
@@ -66,12 +66,14 @@ class NormConvBlock(ResidualBlock):
 
     def branch(self, x: Tensor) -> Tensor:
         """The residual of a pre-activation."""
-        x = self.conv1(x)
+        with made_again(x, self.recompute and self.downsample is None):
+            x = self.conv1(x)
         for number in range(2, self.depth + 1):
             x = norm_act(x, self.norm(number), self.relu, self.fused)
             if number == self.depth:
                 x = self.dropout(x)
-            x = getattr(self, f'conv{number}')(x)
+            with made_again(x, self.recompute):
+                x = getattr(self, f'conv{number}')(x)
         return self.last_affine(x) if self.ends_in_norm else x
 
     def paths_from(self, x: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:

@@ -74,8 +74,8 @@ class PyramidNet(PreActResNet):
     Args:
         depth: With the CIFAR stem, (depth - 2) is a multiple of 6 (basic blocks: 110) or of 9 (bottlenecks:
             164, 200, 272); with the ImageNet stem 18, 34, 50, 101 or 152.
-        alpha: By how many planes the last block is wider than the first block's input: 48, 84 or 270 for 110,
-            270 for 164, 240 for 200, 200 for 272; 360 for 101 on ImageNet.
+        alpha: By how many planes the last block is wider than the first block's input; must be given: 48, 84
+            or 270 for 110, 270 for 164, 240 for 200, 200 for 272; 360 for 101 on ImageNet.
         shake_drop: Probability that the last block's residual is shaken; it rises linearly with the blocks
             (arXiv 1802.02375, where it is 0.5).
         **options: See :class:`.PreActResNet`; ``avg_down`` is refused.
@@ -91,7 +91,9 @@ class PyramidNet(PreActResNet):
     cifar_blocks: ClassVar = {BASIC: (PyramidBasicBlock, 2, 6), BOTTLENECKS: (PyramidBottleneck, 2, 9)}
     cifar_stem_norm = True
 
-    def __init__(self, depth: int, alpha: float, shake_drop: float = 0.0, **options: Any) -> None:
+    def __init__(
+        self, depth: int, alpha: float | None = None, shake_drop: float = 0.0, **options: Any
+    ) -> None:
         if not isinstance(alpha, int | float) or not 0 < alpha < math.inf:
             raise UsageError(f'alpha must be a number above 0, got {alpha!r}')
         if not isinstance(shake_drop, int | float) or not 0 <= shake_drop < 1:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from inimg_mm.errors import UsageError
 from inimg_mm.models.attention import Attention
 from inimg_mm.models.checks import groups_divide, layer_config, one_size_each, positive_integer
-from inimg_mm.models.fused import Fused, checked_switch, norm_act
+from inimg_mm.models.fused import Fused, checked_recompute, checked_switch, stem
 from inimg_mm.registry import MODELS
 
 from .base import Backbone, unknown_argument
@@ -74,6 +74,8 @@ class ResNet(Backbone):
         width_per_group: mmpretrain's word for ``base_width``.
         fused: False, 'auto' or True: whether fused operations stand for norms, ReLUs and blocks' ends,
             see :mod:`inimg_mm.models.fused.switch`.
+        recompute: Whether fused operations do not keep their outputs for the backward pass, but make them
+            again, each in one more walk: less memory, the same numbers. Not together with ``with_cp``.
 
     Raises:
         UsageError: If an argument is out of its range or cannot be honoured; the message names the choices.
@@ -123,6 +125,7 @@ class ResNet(Backbone):
         pretrained: str | None = None,
         width_per_group: int | None = None,
         fused: Fused = False,
+        recompute: bool = False,
         **unknown: Any,
     ) -> None:
         family = type(self).__name__
@@ -141,6 +144,7 @@ class ResNet(Backbone):
         init_cfg = starting_point(init_cfg, pretrained, INIT_CFG)
         super().__init__(num_stages, out_indices, frozen_stages, norm_eval, init_cfg)
         self.fused = checked_switch(fused)
+        self.recompute = checked_recompute(recompute, self.fused, with_cp)
         strides = one_size_each('strides', strides, num_stages)
         dilations = one_size_each('dilations', dilations, num_stages)
         layer_config('norm_cfg', norm_cfg or None, "dict(type='BN')")
@@ -153,6 +157,7 @@ class ResNet(Backbone):
             norm_cfg=copy.deepcopy(norm_cfg) if norm_cfg else dict(type='BN'),
             with_cp=with_cp,
             fused=self.fused,
+            recompute=self.recompute,
         )
         self.attention = self.attention_spec(attention)
         gates = Attention(self.attention, num_stages, net.norm_cfg, positions=block.gate_positions)
@@ -233,8 +238,8 @@ class ResNet(Backbone):
 
     def stem(self, x: Tensor) -> Tensor:
         """See :meth:`.Backbone.stem`."""
-        x = norm_act(self.conv1(x), getattr(self, self.norm1_name), self.relu, self.fused)
-        return self.maxpool(x)
+        parts = getattr(self, self.norm1_name), self.relu, self.maxpool
+        return stem(self.conv1(x), *parts, self.fused, self.recompute)
 
     def stem_modules(self) -> list[nn.Module]:
         """See :meth:`.Backbone.stem_modules`."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional as F
 
-from inimg_mm.models.eager import is_autocast_on_cpu, is_eager, is_untouched
+from inimg_mm.models.eager import autocast_dtype, is_eager, is_untouched
 
 
 def two_projections(x: Tensor, first: nn.Module, second: nn.Module) -> tuple[Tensor, Tensor]:
@@ -28,7 +28,7 @@ def two_projections(x: Tensor, first: nn.Module, second: nn.Module) -> tuple[Ten
         and is_untouched(first, second)
         and all(map(_is_projection, (first, second)))
         and x.dtype == first.weight.dtype == second.weight.dtype
-        and not is_autocast_on_cpu()
+        and autocast_dtype('cpu') is None
     ):
         return _TwoProjections.apply(x, first.weight, second.weight)
     return first(x), second(x)
@@ -61,7 +61,7 @@ def calibrated(x: Tensor, y: Tensor, small: Tensor, identity: bool) -> Tensor:
         is_eager(x, y, small)
         and x.device.type == 'cpu'
         and x.dtype == y.dtype == small.dtype
-        and not is_autocast_on_cpu()
+        and autocast_dtype('cpu') is None
     ):
         return _Calibrated.apply(x, y, small, identity)
     return x * _calibration(y, small, identity)

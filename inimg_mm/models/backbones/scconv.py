@@ -12,7 +12,16 @@ from torch.nn import functional as F
 from inimg_mm.errors import UsageError
 from inimg_mm.models.checks import positive_integer
 from inimg_mm.models.eager import is_untouched
-from inimg_mm.models.fused import Fused, calibrate, calibrate_fuses, can_fuse, checked_switch, opened
+from inimg_mm.models.fused import (
+    Fused,
+    calibrate,
+    calibrate_fuses,
+    can_fuse,
+    checked_recompute,
+    checked_switch,
+    made_again,
+    opened,
+)
 from inimg_mm.registry import MODELS
 
 from .sc_operations import calibrated
@@ -69,6 +78,7 @@ class SCConv(BaseModule):
         conv_cfg: Config of the convolutions.
         norm_cfg: Config of the norms.
         fused: Whether the calibration is fused, see :mod:`inimg_mm.models.fused.switch`.
+        recompute: Whether a fused one makes what k4 reads again in the backward pass instead of keeping it.
     """
 
     def __init__(
@@ -86,10 +96,12 @@ class SCConv(BaseModule):
         conv_cfg: dict[str, Any] | None = None,
         norm_cfg: dict[str, Any] | None = None,
         fused: Fused = False,
+        recompute: bool = False,
     ) -> None:
         super().__init__()
         norm_cfg = norm_cfg or dict(type='BN')
         self.fused = checked_switch(fused)
+        self.recompute = checked_recompute(recompute, self.fused)
 
         shape = dict(padding=dilation, dilation=dilation, groups=groups)
 
@@ -104,7 +116,9 @@ class SCConv(BaseModule):
 
     def forward(self, y: Tensor) -> Tensor:
         """Map (N, in_channels, H, W) to (N, out_channels, H / stride, W / stride)."""
-        return self.k4(self.calibrate(y))
+        y = self.calibrate(y)
+        with made_again(y, self.recompute):
+            return self.k4(y)
 
     def calibrate(self, y: Tensor) -> Tensor:
         """What k4 reads, (N, in_channels, H, W)."""
@@ -120,7 +134,11 @@ class SCConv(BaseModule):
 
     def opened(self, y: Tensor) -> tuple[Tensor, nn.Module | None]:
         """The output before its last norm, and that; see :func:`.fused.opened`."""
-        return opened(self.k4, self.calibrate(y)) if is_untouched(self) else (self(y), None)
+        if not is_untouched(self):
+            return self(y), None
+        y = self.calibrate(y)
+        with made_again(y, self.recompute):
+            return opened(self.k4, y)
 
 
 class SCConv2d(BaseModule):
@@ -137,7 +155,8 @@ class SCConv2d(BaseModule):
         dilation: Dilation, which is also the padding.
         groups: Groups of every convolution.
         bias: Whether k1 and k4 have biases.
-        **calibration: ``pooling_r``, ``pooling``, ``identity``, ``norm_cfg``, ``fused`` of :class:`SCConv`.
+        **calibration: ``pooling_r``, ``pooling``, ``identity``, ``norm_cfg``, ``fused``,
+            ``recompute`` of :class:`SCConv`.
     """
 
     def __init__(

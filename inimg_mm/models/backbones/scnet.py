@@ -8,7 +8,7 @@ from mmengine.model import Sequential
 from torch import Tensor, nn
 
 from inimg_mm.errors import UsageError
-from inimg_mm.models.fused import can_fuse, norm_act, opened
+from inimg_mm.models.fused import can_fuse, made_again, norm_act, norm_act_of_both, opened
 from inimg_mm.registry import MODELS
 
 from .blocks import BlockOptions, ResidualBlock, branch_width
@@ -78,6 +78,7 @@ class SCBottleneck(ResidualBlock):
             conv_cfg=options.conv_cfg,
             norm_cfg=norm_cfg,
             fused=options.fused,
+            recompute=options.recompute,
         )
         self.avd_layer = nn.AvgPool2d(3, options.stride, padding=1) if avd else nn.Identity()
         self.conv3 = options.conv1x1(2 * width, channels)
@@ -97,16 +98,22 @@ class SCBottleneck(ResidualBlock):
     def before_norm(self, x: Tensor) -> Tensor:
         """See :meth:`.ResidualBlock.before_norm`."""
         a, b = two_projections(x, self.conv1_a, self.conv1_b)
-        a = norm_act(a, self.norm('1_a'), self.relu, self.fused)
-        b = norm_act(b, self.norm('1_b'), self.relu, self.fused)
+        ends = (a, self.norm('1_a')), (b, self.norm('1_b'))
+        a, b = norm_act_of_both(*ends, self.relu, self.fused, self.recompute)
         if can_fuse(self.fused, a, b):
-            ends = opened(self.k1, a), self.scconv.opened(b)
-            branches = [self.avd_layer(self._rectified(y, norm)) for y, norm in ends]
-            return self.conv3(torch.cat(branches, dim=1))
+            with made_again(a, self.recompute):
+                plain = opened(self.k1, a)
+            branches = map(self.avd_layer, self._rectified(plain, self.scconv.opened(b)))
+            return self.conv3(torch.cat(list(branches), dim=1))
         return self.conv3(rectified_together(self.k1(a), self.scconv(b), self.relu, self.avd_layer))
 
-    def _rectified(self, y: Tensor, norm: nn.Module | None) -> Tensor:
-        return self.relu(y) if norm is None else norm_act(y, norm, self.relu, self.fused)
+    def _rectified(self, *ends: tuple[Tensor, nn.Module | None]) -> tuple[Tensor, ...]:
+        (y, norm), (y2, norm2) = ends
+        if norm is not None and norm2 is not None:
+            return norm_act_of_both((y, norm), (y2, norm2), self.relu, self.fused)
+        return tuple(
+            self.relu(y) if norm is None else norm_act(y, norm, self.relu, self.fused) for y, norm in ends
+        )
 
 
 @MODELS.register_module()

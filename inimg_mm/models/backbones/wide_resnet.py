@@ -21,7 +21,8 @@ class WideResNet(PreActResNet):
 
     Args:
         depth: (depth - 4) is a multiple of 6: 16, 22, 28, 40.
-        widen_factor: Width of the blocks over that of a ResNet; the stem keeps ``stem_channels=16``.
+        widen_factor: Width of the blocks over that of a ResNet; must be given. The stem keeps
+            ``stem_channels=16``.
         dropout: Probability of dropping a value before each block's second convolution (the paper's 0.3).
         **options: See :class:`.PreActResNet`; ``stem`` and ``bottleneck`` are refused.
 
@@ -32,7 +33,9 @@ class WideResNet(PreActResNet):
     arch_settings: ClassVar = {}
     cifar_blocks: ClassVar = {BASIC: (PreActBasicBlock, 4, 6)}
 
-    def __init__(self, depth: int, widen_factor: int, dropout: float = 0.0, **options: Any) -> None:
+    def __init__(
+        self, depth: int, widen_factor: int | None = None, dropout: float = 0.0, **options: Any
+    ) -> None:
         for name in ('stem', 'bottleneck'):
             if options.pop(name, None) is not None:
                 raise UsageError(f'WideResNet takes no {name}: it has the CIFAR stem and basic blocks')

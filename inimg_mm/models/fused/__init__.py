@@ -5,8 +5,12 @@ imported with the first map that is fused.
 """
 
 from .calibrate import calibrate, calibrate_fuses
+from .gates import has_kernels
+from .made_again import checked_recompute, made_again
 from .norm_act import norm_act
+from .norm_pair import norm_act_of_both
 from .opening import opened
+from .stem import stem, stem_obstacle
 from .switch import ENVIRONMENT, Fused, can_fuse, checked_switch, why_not
 from .tail import obstacle, tail, tail_fuses
 
@@ -16,10 +20,16 @@ __all__ = [
     'calibrate',
     'calibrate_fuses',
     'can_fuse',
+    'checked_recompute',
     'checked_switch',
+    'has_kernels',
+    'made_again',
     'norm_act',
+    'norm_act_of_both',
     'obstacle',
     'opened',
+    'stem',
+    'stem_obstacle',
     'tail',
     'tail_fuses',
     'why_not',

@@ -1,6 +1,6 @@
 """The passes of the backward direction: each launches one kernel, and says which tensors it needs."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, distributed
 
@@ -15,6 +15,7 @@ from .passes import (
     Affine,
     Rows,
     constants,
+    either,
     empty,
     launch,
     tile,
@@ -55,7 +56,7 @@ def gradient_sums(
         dy,
         dy2,
         *norm[:4],
-        *constants(norm2, 3),
+        *constants(norm2, 4),
         *(*parts, None)[:3],
         *walk(geometry, divided),
         norm.eps,
@@ -89,37 +90,53 @@ def gate_gradient(rows: Rows, geometry: Geometry, norm: Affine) -> tuple[Tensor,
     return totals, buffer[-1]
 
 
-def affine_gradients(
-    sums: Tensor,
-    centred: Tensor,
-    norm: Affine,
-    g: Tensor | None = None,
-    rows_a_gate: int = 1,
-    du: Tensor | None = None,
-    means: Tensor | None = None,
-) -> Tensor:
+class Sums(NamedTuple):
+    """What the gradients of a norm's beta and gamma follow from: rows of sums, each (rows, C).
+
+    Attributes:
+        sums: Of the gradient behind the norm.
+        centred: Of that times the norm's input about its mean.
+        norm: The norm.
+        g: What each sample's rows are weighed with, (N, C).
+        rows_a_gate: Rows of a sample.
+        du: The gradient of each row's mean of the norm's output.
+        means: That mean about the norm's.
+    """
+
+    sums: Tensor
+    centred: Tensor
+    norm: Affine
+    g: Tensor | None = None
+    rows_a_gate: int = 1
+    du: Tensor | None = None
+    means: Tensor | None = None
+
+
+def affine_gradients(sums: Tensor, centred: Tensor, norm: Affine) -> Tensor:
     """The gradients of beta and gamma, (2, C), from rows of sums."""
-    rows, c = sums.shape
-    gradients = empty(2, c, like=sums)
+    return affine_gradients_of_both(Sums(sums, centred, norm))[0]
+
+
+def affine_gradients_of_both(first: Sums, second: Sums | None = None) -> tuple[Tensor, Tensor | None]:
+    """The same of two norms of as many channels in one launch; None for one that is not there."""
+    norms = [first] if second is None else [first, second]
+    c = first.sums.shape[1]
+    gradients = [empty(2, c, like=norm.sums) for norm in norms]
+    given = [
+        (*n[:2], n.g, n.du, n.means, *into.unbind(), n.norm.scale, len(n.sums), n.rows_a_gate, n.norm.eps)
+        for n, into in zip(norms, gradients, strict=True)
+    ]
     launch(
         channel_kernels.affine_gradients,
-        (-(-c // CHANNELS), 1, 1),
-        sums,
-        centred,
-        g,
-        du,
-        means,
-        *gradients.unbind(),
-        norm.scale,
-        rows,
+        (-(-c // CHANNELS), len(norms), 1),
+        *either(*given),
         c,
-        rows_a_gate,
-        norm.eps,
         BR=ROWS,
         BC=CHANNELS,
-        RUNNING=norm.running,
+        RUNNING=first.norm.running,
+        RUNNING2=norms[-1].norm.running,
     )
-    return gradients
+    return gradients[0], None if second is None else gradients[1]
 
 
 def over_processes(gradients: Any, call: NormCall) -> Any:

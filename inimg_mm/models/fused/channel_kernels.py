@@ -2,6 +2,7 @@
 
 ``rows`` are what the programs of :mod:`.map_kernels` left behind, row ``n * S + s`` for chunk s of sample n.
 A chunk has ``chunk`` positions, the last of a sample what is left of HW. Sums run over the rows in order.
+Where a kernel has a second set of arguments, which end in 2, an axis of its grid chooses between the two.
 """
 
 import triton
@@ -15,16 +16,12 @@ def _chunk_size(row, S, HW, chunk):
     return tl.maximum(tl.minimum(chunk, HW - (row % S) * chunk), 0).to(tl.float32)
 
 
-@triton.jit(do_not_specialize=['R', 'S', 'HW', 'chunk'])
-def merge(
+@triton.jit
+def _merge(
     means, squares, mean, scale, share, running_mean, running_var, batches,
-    R, S, HW, C, chunk, count, momentum, eps,
+    R, S, HW, chunk, count, momentum, eps, C,
     BR: tl.constexpr, BC: tl.constexpr, LOCAL: tl.constexpr,
 ):  # fmt: skip
-    """Batch statistics from the chunks' moments: mean, 1 / deviation and 1 / count; running ones follow.
-
-    LOCAL: of one process among several: mean, sum of squares about it, and count.
-    """
     block = tl.program_id(0)
     oc = block * BC + tl.arange(0, BC)
     cm = oc < C
@@ -62,12 +59,35 @@ def merge(
                 tl.store(batches, tl.load(batches) + 1)
 
 
-@triton.jit(do_not_specialize=['S', 'HW', 'chunk'])
-def squeeze(
-    means, squeezed, centred, mean, scale, weight, bias, S, HW, C, chunk, eps,
+@triton.jit(do_not_specialize=['R', 'S', 'HW', 'chunk', 'R2', 'S2', 'HW2', 'chunk2'])
+def merge(
+    means, squares, mean, scale, share, running_mean, running_var, batches,
+    R, S, HW, chunk, count, momentum, eps,
+    means2, squares2, mean2, scale2, share2, running_mean2, running_var2, batches2,
+    R2, S2, HW2, chunk2, count2, momentum2, eps2,
+    C, BR: tl.constexpr, BC: tl.constexpr, LOCAL: tl.constexpr,
+):  # fmt: skip
+    """Batch statistics from the chunks' moments: mean, 1 / deviation and 1 / count; running ones follow.
+
+    LOCAL: of one process among several: mean, sum of squares about it, and count.
+    """
+    if tl.program_id(1) == 0:
+        _merge(
+            means, squares, mean, scale, share, running_mean, running_var, batches,
+            R, S, HW, chunk, count, momentum, eps, C, BR, BC, LOCAL,
+        )  # fmt: skip
+    elif means2 is not None:
+        _merge(
+            means2, squares2, mean2, scale2, share2, running_mean2, running_var2, batches2,
+            R2, S2, HW2, chunk2, count2, momentum2, eps2, C, BR, BC, LOCAL,
+        )  # fmt: skip
+
+
+@triton.jit
+def _squeeze(
+    means, squeezed, centred, mean, scale, weight, bias, S, chunk, eps, HW, C,
     BS: tl.constexpr, BC: tl.constexpr, RUNNING: tl.constexpr,
 ):  # fmt: skip
-    """A sample's mean of each channel's norm, and its mean about the norm's; without a norm just its mean."""
     n = tl.program_id(1)
     oc = tl.program_id(0) * BC + tl.arange(0, BC)
     cm = oc < C
@@ -88,6 +108,24 @@ def squeeze(
     else:
         tl.store(squeezed + n * C + oc, a * m + b, mask=cm)
         tl.store(centred + n * C + oc, m, mask=cm)
+
+
+@triton.jit(do_not_specialize=['S', 'chunk', 'S2', 'chunk2', 'HW'])
+def squeeze(
+    means, squeezed, centred, mean, scale, weight, bias, S, chunk, eps,
+    means2, squeezed2, centred2, mean2, scale2, weight2, bias2, S2, chunk2, eps2,
+    HW, C, BS: tl.constexpr, BC: tl.constexpr, RUNNING: tl.constexpr,
+):  # fmt: skip
+    """A sample's mean of each channel's norm, and its mean about the norm's; without a norm just its mean."""
+    if tl.program_id(2) == 0:
+        _squeeze(
+            means, squeezed, centred, mean, scale, weight, bias, S, chunk, eps, HW, C, BS, BC, RUNNING
+        )  # fmt: skip
+    elif means2 is not None:
+        _squeeze(
+            means2, squeezed2, centred2, mean2, scale2, weight2, bias2, S2, chunk2, eps2,
+            HW, C, BS, BC, RUNNING,
+        )  # fmt: skip
 
 
 @triton.jit(do_not_specialize=['S'])
@@ -120,15 +158,11 @@ def gate_gradient(
         tl.store(all_centred2 + to, sum3, mask=cm)
 
 
-@triton.jit(do_not_specialize=['R', 'rows_a_gate'])
-def affine_gradients(
-    sums, centred, g, du, means, beta, gamma, scale, R, C, rows_a_gate, eps,
+@triton.jit
+def _affine_gradients(
+    sums, centred, g, du, means, beta, gamma, scale, R, rows_a_gate, eps, C,
     BR: tl.constexpr, BC: tl.constexpr, RUNNING: tl.constexpr,
 ):  # fmt: skip
-    """``dbeta = sum of g S1 + du`` and ``dgamma = sum of g S2 + du mean``, over 1 / deviation, of all rows.
-
-    ``rows_a_gate`` rows share a row of g; du and the means have one value for each row.
-    """
     oc = tl.program_id(0) * BC + tl.arange(0, BC)
     cm = oc < C
     sum1 = tl.zeros([BR, BC], dtype=tl.float32)
@@ -154,3 +188,24 @@ def affine_gradients(
         r = 1.0 / tl.sqrt(r + eps)
     tl.store(beta + oc, tl.sum(sum1, axis=0), mask=cm)
     tl.store(gamma + oc, tl.sum(sum2, axis=0) * r, mask=cm)
+
+
+@triton.jit(do_not_specialize=['R', 'rows_a_gate', 'R2', 'rows_a_gate2'])
+def affine_gradients(
+    sums, centred, g, du, means, beta, gamma, scale, R, rows_a_gate, eps,
+    sums2, centred2, g2, du2, means2, beta2, gamma2, scale2, R2, rows_a_gate2, eps2,
+    C, BR: tl.constexpr, BC: tl.constexpr, RUNNING: tl.constexpr, RUNNING2: tl.constexpr,
+):  # fmt: skip
+    """``dbeta = sum of g S1 + du`` and ``dgamma = sum of g S2 + du mean``, over 1 / deviation, of all rows.
+
+    ``rows_a_gate`` rows share a row of g; du and the means have one value for each row.
+    """
+    if tl.program_id(1) == 0:
+        _affine_gradients(
+            sums, centred, g, du, means, beta, gamma, scale, R, rows_a_gate, eps, C, BR, BC, RUNNING
+        )  # fmt: skip
+    elif sums2 is not None:
+        _affine_gradients(
+            sums2, centred2, g2, du2, means2, beta2, gamma2, scale2, R2, rows_a_gate2, eps2,
+            C, BR, BC, RUNNING2,
+        )  # fmt: skip

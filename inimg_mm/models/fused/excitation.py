@@ -16,7 +16,7 @@ from inimg_mm.models.attention import SE, DoubleFC
 from inimg_mm.models.eager import is_untouched
 
 from .geometry import power_of_two
-from .second_derivatives import gradients_of
+from .second_derivatives import gradients_where_given
 
 WIDEST_CODE = 256
 """Values of a stream's code that a program can hold."""
@@ -72,33 +72,41 @@ class Excite(Function):
         buffer = passes.empty(n * (k + c), like=u)
         code, g = buffer[: n * k].view(n, k), buffer[n * k :].view(n, c)
         tensors = (u, v, w1, b1, v1, w2, b2, code, g)
-        passes.launch(gate_kernels.excite, (n, 1, 1), *tensors, c, r, k, **_tile(r, c, v1 is not None))
+        passes.launch(gate_kernels.excite, (n, 1, 1), *tensors, c, r, k, **layer_tile(r, c, v1 is not None))
         ctx.save_for_backward(*tensors)
         return g
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        from . import gate_kernels, passes
-
-        u, v, w1, b1, v1, w2, b2, code, g = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return _again((u, v, w1, b1, v1, w2, b2), grads[0], ctx.needs_input_grad)
-        (n, c), r, k = u.shape, len(w1), w2.shape[1]
-        tile = _tile(r, c, v1 is not None)
-        sizes = n * c, n * k, n * c, 0 if v is None else n * c
-        dz, dcode, du, dv = passes.empty(sum(sizes), like=u).split(sizes)
-        given = (grads[0].contiguous(), g, code, w1, v1, w2)
-        launch = passes.launch
-        launch(gate_kernels.mean_gradients, (n, 1, 1), *given, dz, dcode, du, dv, c, r, k, **tile)
-        own = [None if w is None else torch.empty_like(w) for w in (w1, b1, v1, w2, b2)]
-        part = min(tile['BJ'], 64)
-        grid = -(-c // 16), -(-r // part), 1
-        constants = dict(BN=32, BC=16, BJ=part)
-        launch(gate_kernels.weight_gradients, grid, u, v, code, dz, dcode, *own, n, c, r, k, **constants)
-        return du.view(n, c), None if v is None else dv.view(n, c), *own
+            inputs = ctx.saved_tensors[:7]
+            return gradients_where_given(_formula, inputs, grads[0], ctx.needs_input_grad)
+        return layer_gradients(grads[0], *ctx.saved_tensors)
 
 
-def _tile(r: int, c: int, two: bool) -> dict[str, int]:
+def layer_gradients(
+    dg: Tensor, u: Tensor, v: Any, w1: Tensor, b1: Any, v1: Any, w2: Tensor, b2: Any, code: Tensor, g: Tensor
+) -> tuple[Any, ...]:
+    """The gradients of the means, (N, L), and of the layers: of all tensors from ``u`` to ``b2``."""
+    from . import gate_kernels, passes
+
+    (n, length), c, r, k = u.shape, g.shape[1], len(w1), w2.shape[1]
+    tile = layer_tile(r, max(c, length), v1 is not None)
+    sizes = n * c, n * k, n * length, 0 if v is None else n * length
+    dz, dcode, du, dv = passes.empty(sum(sizes), like=u).split(sizes)
+    given = (dg.contiguous(), g, code, w1, v1, w2)
+    launch = passes.launch
+    launch(gate_kernels.mean_gradients, (n, 1, 1), *given, dz, dcode, du, dv, c, length, r, k, **tile)
+    own = [None if w is None else torch.empty_like(w) for w in (w1, b1, v1, w2, b2)]
+    part = min(tile['BJ'], 64)
+    grid = -(-max(c, length) // 16), -(-r // part), 1
+    constants = dict(BN=32, BC=16, BJ=part)
+    launch(gate_kernels.weight_gradients, grid, u, v, code, dz, dcode, *own, n, c, length, r, k, **constants)
+    return du.view(n, length), None if v is None else dv.view(n, length), *own
+
+
+def layer_tile(r: int, c: int, two: bool) -> dict[str, int]:
+    """The tile of a program that has one sample: a code of ``r`` values a stream, and some of c channels."""
     codes = max(16, power_of_two(r))
     channels = max(64, min(256, (8192 if two and codes > 32 else 16384) // codes))
     return dict(BJ=codes, BK=min(channels, power_of_two(c)), num_warps=8 if codes <= 32 else 16)
@@ -109,16 +117,3 @@ def _formula(u: Tensor, v: Any, w1: Tensor, b1: Any, v1: Any, w2: Tensor, b2: An
     if v is not None:
         codes.append(F.relu(F.linear(v, v1)))
     return torch.sigmoid(F.linear(torch.cat(codes, 1), w2, b2))
-
-
-def _again(inputs: tuple[Any, ...], grad: Tensor, needs: tuple[bool, ...]) -> tuple[Tensor | None, ...]:
-    """The gradients by :func:`_formula`, with None where there is no input."""
-    there = [i for i, x in enumerate(inputs) if x is not None]
-
-    def formula(*given: Tensor) -> Tensor:
-        filled = dict(zip(there, given, strict=True))
-        return _formula(*(filled.get(i) for i in range(len(inputs))))  # type: ignore[arg-type]
-
-    given = tuple(inputs[i] for i in there)
-    found = dict(zip(there, gradients_of(formula, given, grad, tuple(needs[i] for i in there)), strict=True))
-    return tuple(found.get(i) for i in range(len(inputs)))

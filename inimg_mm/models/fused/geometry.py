@@ -91,8 +91,34 @@ def plan(geometry: Geometry, values: int = 2048, programs: int = PROGRAMS) -> Pl
     else:
         positions = min(power_of_two(geometry.positions), 512)
         channels = max(1, min(values // positions, power_of_two(geometry.channels)))
+    return _divided(geometry, positions, channels, -(-geometry.positions // positions), programs)
+
+
+@lru_cache(maxsize=4096)
+def plan_rows(geometry: Geometry, rows: int, columns: int, programs: int = PROGRAMS) -> Plan:
+    """Divide a pass whose tiles are pieces of a row, of as few values as wide accesses need.
+
+    A kernel is compiled for each of at most seven tiles in NCHW, five in channels-last of 64 channels. In
+    NCHW each is compiled up to three times: for rows whose length 16 divides, too.
+
+    Args:
+        geometry: The map's, samples apart.
+        rows: Of what is walked over.
+        columns: Of what is walked over; a tile's positions are some of them.
+        programs: About as many programs, where the map is large enough.
+    """
+    if geometry.channels_last:
+        channels = min(power_of_two(geometry.channels), 128 if geometry.item_size == 2 else 64)
+        wide = min(2048 // geometry.item_size // channels, power_of_two(columns))
+    else:
+        wide = min(power_of_two(columns), 64)
+        channels = min(512 // wide, power_of_two(geometry.channels))
+    return _divided(geometry, wide, channels, rows * -(-columns // wide), programs)
+
+
+def _divided(geometry: Geometry, positions: int, channels: int, tiles: int, programs: int) -> Plan:
+    """The plan for ``tiles`` tiles a sample and block of channels."""
     blocks = -(-geometry.channels // channels)
-    tiles = -(-geometry.positions // positions)
     wanted = min(max(1, programs // (geometry.samples * blocks)), tiles)
     if geometry.samples > 1:
         wanted = min(wanted, 128)

@@ -75,12 +75,15 @@ def moments(
 
 @triton.jit(do_not_specialize=UNSPECIALIZED)
 def apply(
-    y, x, g, out, mean, scale, weight, bias, mean2, scale2, weight2, bias2,
+    y, x, g, out, means, mean, scale, weight, bias, mean2, scale2, weight2, bias2,
     HW, C, sn, sp, sc, steps, eps, eps2,
     BP: tl.constexpr, BC: tl.constexpr, CL: tl.constexpr, FULL: tl.constexpr,
     RUNNING: tl.constexpr, RELU: tl.constexpr,
 ):  # fmt: skip
-    """``out = relu(x + g (a (y - mean) + beta))``; with ``mean2``, x is first normed by its own constants."""
+    """``out = relu(x + g (a (y - mean) + beta))``; with ``mean2``, x is first normed by its own constants.
+
+    ``means``: the mean of each chunk of the output, as it is stored.
+    """
     # backwards through memory: what the pass before touched last is still in the cache
     s = tl.num_programs(1) - 1 - tl.program_id(1)
     n = tl.num_programs(2) - 1 - tl.program_id(2)
@@ -95,6 +98,7 @@ def apply(
         b = b * gate
     if mean2 is not None:
         mu2, r2, a2, b2 = norm_constants(mean2, scale2, weight2, bias2, oc, cm, eps2, RUNNING)
+    total = tl.zeros([BP, BC], dtype=tl.float32)
     for t in range(0, tl.minimum(steps, (limit + BP - 1) // BP - s * steps)):
         p = (s * steps + t) * BP + tl.arange(0, BP)
         mask = tile_mask(p, limit, cm, BC, FULL)
@@ -108,19 +112,26 @@ def apply(
             o = z + o
         if RELU:
             o = tl.where(o < 0.0, 0.0, o)  # keeps NaN, as torch's does
-        tl.store(out + at, o.to(out.dtype.element_ty), mask=mask)
+        stored = o.to(out.dtype.element_ty)
+        tl.store(out + at, stored, mask=mask)
+        if means is not None:
+            total += tl.where(mask, stored.to(tl.float32), 0.0)
+    if means is not None:
+        count = tl.maximum(tl.minimum(steps * BP, limit - s * steps * BP), 1).to(tl.float32)
+        row = (n * tl.num_programs(1) + s) * C + oc
+        tl.store(means + row, tl.sum(total, axis=0) / count, mask=cm)
 
 
 @triton.jit(do_not_specialize=UNSPECIALIZED)
 def gradient_sums(
-    go, out, y, y2, g, q, dy, dy2, mean, scale, weight, bias, mean2, scale2, weight2,
+    go, out, y, y2, g, q, dy, dy2, mean, scale, weight, bias, mean2, scale2, weight2, bias2,
     sums, centred, centred2, HW, C, sn, sp, sc, steps, eps, eps2,
     BP: tl.constexpr, BC: tl.constexpr, CL: tl.constexpr, FULL: tl.constexpr,
     RUNNING: tl.constexpr, RELU: tl.constexpr,
 ):  # fmt: skip
     """q, the gradient behind the ReLU, and its sums over each chunk: of q, q (y - mean) and q (y2 - mean2).
 
-    The ReLU's sign is that of ``out``, or of the norm's output where that is None. ``dy`` and ``dy2`` are
+    The ReLU's sign is that of ``out``, which is made again where that is None. ``dy`` and ``dy2`` are
     written where the gradient is just ``a g q`` (running statistics, and no squeeze).
     """
     s = tl.program_id(1)
@@ -131,10 +142,13 @@ def gradient_sums(
     base = n.to(tl.int64) * sn
     mu, r, a, b = norm_constants(mean, scale, weight, bias, oc, cm, eps, RUNNING)
     ag = a
+    bg = b
     if g is not None:
-        ag = a * tl.load(g + n * C + oc, mask=cm, other=0.0)
+        gate = tl.load(g + n * C + oc, mask=cm, other=0.0)
+        ag = a * gate
+        bg = b * gate
     if mean2 is not None:
-        mu2, r2, a2, b2 = norm_constants(mean2, scale2, weight2, weight2, oc, cm, eps2, RUNNING)
+        mu2, r2, a2, b2 = norm_constants(mean2, scale2, weight2, bias2, oc, cm, eps2, RUNNING)
     sum1 = tl.zeros([BP, BC], dtype=tl.float32)
     sum2 = tl.zeros([BP, BC], dtype=tl.float32)
     sum3 = tl.zeros([BP, BC], dtype=tl.float32)
@@ -145,12 +159,17 @@ def gradient_sums(
         d = tl.load(go + at, mask=mask, other=0.0).to(tl.float32)
         if (sums is not None) or (RELU and out is None):
             v = tl.load(y + at, mask=mask, other=0.0).to(tl.float32) - mu[None, :]
+        if (centred2 is not None) or (RELU and out is None and mean2 is not None):
+            z = tl.load(y2 + at, mask=mask, other=0.0).to(tl.float32) - mu2[None, :]
         if RELU:
             if out is None:
-                d = tl.where(v * a[None, :] + b[None, :] <= 0.0, 0.0, d)
+                o = v * ag[None, :] + bg[None, :]
+                if mean2 is not None:
+                    o = (z * a2[None, :] + b2[None, :]) + o
+                    o = o.to(go.dtype.element_ty).to(tl.float32)  # as it was stored
             else:
                 o = tl.load(out + at, mask=mask, other=0.0).to(tl.float32)
-                d = tl.where(o <= 0.0, 0.0, d)
+            d = tl.where(o <= 0.0, 0.0, d)
         if q is not None:
             tl.store(q + at, d.to(q.dtype.element_ty), mask=mask)
         if dy is not None:
@@ -161,7 +180,6 @@ def gradient_sums(
             sum1 += tl.where(mask, d, 0.0)
             sum2 += tl.where(mask, d * v, 0.0)
             if centred2 is not None:
-                z = tl.load(y2 + at, mask=mask, other=0.0).to(tl.float32) - mu2[None, :]
                 sum3 += tl.where(mask, d * z, 0.0)
     if sums is not None:
         row = (n * tl.num_programs(1) + s) * C + oc

@@ -31,11 +31,16 @@ def norm_act(y: Tensor, norm: nn.Module, act: nn.Module | None, fused: Fused = '
         act: A ReLU, or None for a norm alone. Another activation is called as it is.
         fused: See :mod:`.switch`.
     """
-    plain_act = act is None or type(act) is nn.ReLU
-    if plain_act and can_fuse(fused, y) and is_fusable(norm, y, fused) and _untouched(act):
+    if is_fused(y, norm, act, fused):
         return NormAct.apply(dense(y), norm.weight, norm.bias, NormCall.of(norm), act is not None)
     y = norm(y)
     return y if act is None else act(y)
+
+
+def is_fused(y: Tensor, norm: nn.Module, act: nn.Module | None, fused: Fused = 'auto') -> bool:
+    """Whether the norm of ``y`` and what follows are computed in one."""
+    plain = act is None or type(act) is nn.ReLU
+    return plain and can_fuse(fused, y) and is_fusable(norm, y, fused) and (act is None or is_untouched(act))
 
 
 class NormAct(Function):
@@ -50,7 +55,17 @@ class NormAct(Function):
         out = passes.empty_map(y)
         passes.apply(y, geometry, norm, out, relu)
         ctx.save_for_backward(y, *norm[:5])
-        ctx.call, ctx.relu = call, relu
+        ctx.call, ctx.relu, ctx.output_again = call, relu, NormAct.output_again
+        return out
+
+    @staticmethod
+    def output_again(ctx: Any) -> Tensor:
+        """The output, from what is kept."""
+        from . import passes
+
+        y, *constants = ctx.saved_tensors
+        out, norm = passes.empty_map(y), passes.Affine.of(constants, ctx.call)
+        passes.apply(y, Geometry.of(y, per_sample=False), norm, out, ctx.relu)
         return out
 
     @staticmethod
@@ -62,7 +77,7 @@ class NormAct(Function):
         norm = passes.Affine.of(constants, call)
         if torch.is_grad_enabled():
             inputs = (y, norm.weight, norm.bias)
-            return *gradients_of(_formula, inputs, grads[0], needs, call, relu), None, None
+            return *gradients_of(formula, inputs, grads[0], needs, call, relu), None, None
         geometry = Geometry.of(y, per_sample=False)
         go, dy, affine = like(y, grads[0]), passes.empty_map(y), None
         sums = not call.running or needs[1] or needs[2]
@@ -78,7 +93,8 @@ class NormAct(Function):
         return dy, *affine_of(affine, norm.weight, norm.bias, needs[1:]), None, None
 
 
-def _formula(y: Tensor, weight: Tensor, bias: Tensor, call: NormCall, relu: bool) -> Tensor:
+def formula(y: Tensor, weight: Tensor, bias: Tensor, call: NormCall, relu: bool) -> Tensor:
+    """The formula of :class:`NormAct` as torch writes it."""
     out = call.formula(y, weight, bias)
     return F.relu(out) if relu else out
 
@@ -91,7 +107,3 @@ def affine_of(
         return None, None
     of_bias, of_weight = gradients.unbind()
     return of_weight.to(weight.dtype) if needs[0] else None, of_bias.to(bias.dtype) if needs[1] else None
-
-
-def _untouched(act: nn.Module | None) -> bool:
-    return act is None or is_untouched(act)

@@ -23,6 +23,21 @@ def gradients_of(
     return [next(found) if needed else None for needed in needs]
 
 
+def gradients_where_given(
+    formula: Any, inputs: tuple[Any, ...], grad: Tensor, needs: tuple[bool, ...]
+) -> tuple[Tensor | None, ...]:
+    """:func:`gradients_of` a formula of which some inputs may be None, which have no gradient."""
+    there = [i for i, x in enumerate(inputs) if x is not None]
+
+    def of_those(*given: Tensor) -> Tensor:
+        filled = dict(zip(there, given, strict=True))
+        return formula(*(filled.get(i) for i in range(len(inputs))))
+
+    given = tuple(inputs[i] for i in there)
+    found = dict(zip(there, gradients_of(of_those, given, grad, tuple(needs[i] for i in there)), strict=True))
+    return tuple(found.get(i) for i in range(len(inputs)))
+
+
 def tail_again(
     y: Tensor,
     x: Tensor | None,

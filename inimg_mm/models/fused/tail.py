@@ -10,10 +10,10 @@ the constants in
 
 with u and v the means, M = N H W and x^ the normed y; a projection's norm turns ``d shortcut`` into its own.
 
-Launches in training: 3 forward and 3 backward without a gate, 4 and 4 with one besides its own arithmetic (1
-and 2 for SE and double FC, see :mod:`.excitation`); 2 forward more for a second stream, 2 forward and 1
-backward more for a projection's norm, 3 and 1 for both. With running statistics 1 and 2 without a gate (1 and
-1 where gamma and beta are frozen), 3 and 4 with one.
+Launches in training: 3 forward and 3 backward without a gate, 4 and 4 with one besides its own arithmetic
+(see :mod:`.excitation` and :mod:`.imaging`); 1 forward more for a projection's norm, for a second stream
+whose mean no other tail has left (see :mod:`.carry`), or for both. With running statistics 1 and 2 without a
+gate (1 and 1 where gamma and beta are frozen), 3 and 4 with one, and 1 forward more for a second stream.
 """
 
 from typing import Any
@@ -27,7 +27,8 @@ from inimg_mm.models.attention import Gate
 from inimg_mm.models.eager import is_untouched
 
 from . import norms
-from .excitation import excite, layers_of
+from .carry import remember, remembered
+from .gates import weigh
 from .geometry import Geometry, dense, like
 from .norm_act import affine_of, norm_act
 from .norms import DTYPES, NormCall, is_fusable
@@ -82,6 +83,7 @@ def tail(
     drop_path: nn.Module,
     norm2: nn.Module | None = None,
     fused: Fused = 'auto',
+    recompute: bool = False,
 ) -> Tensor:
     """``relu(norm2(shortcut) + gate * drop_path(norm(y)))``; :func:`tail_fuses` has allowed it.
 
@@ -94,6 +96,7 @@ def tail(
         norm2: What the shortcut still has to go through. One that is not in the same mode as
             ``norm``, or not of its kind, is applied before.
         fused: See :mod:`.switch`.
+        recompute: Whether the output is not kept where it follows from two maps that are, with ``norm2``.
 
     Returns:
         (N, C, H, W), of the dtype to which torch would promote the sum.
@@ -108,17 +111,18 @@ def tail(
     shortcut = like(y, shortcut)
     affine = (norm.weight, norm.bias, *((None, None) if norm2 is None else (norm2.weight, norm2.bias)))
     if gate is None:
-        state = State(call, call2, per_sample=dropped(drop_path))
+        state = State(call, call2, dropped(drop_path), recompute)
         return Tail.apply(y, shortcut, *affine, drop_mask(drop_path, y), None, None, state)
-    state = State(call, call2, per_sample=True)
-    u, v, q, sums = Squeeze.apply(y, shortcut, *affine, gate.needs_shortcut, state)
-    means, layers = [mean for mean in (u, v) if mean is not None], layers_of(gate)
-    if layers is not None:
-        g = excite(means, layers)
-    else:
-        g = gate.weigh([mean.to(gate.dtype)[..., None, None] for mean in means], torch.float32).flatten(1)
+    state = State(call, call2, True, recompute, averages=gate.needs_shortcut)
+    state.rows = remembered(shortcut) if state.averages and call2 is None else None
+    u, v, q, sums = Squeeze.apply(y, shortcut, *affine, state)
+    g = weigh(gate, [mean for mean in (u, v) if mean is not None])
     mask = drop_mask(drop_path, y)
-    return Tail.apply(y, shortcut, *affine, g if mask is None else g * mask, q, sums, state)
+    out = Tail.apply(y, shortcut, *affine, g if mask is None else g * mask, q, sums, state)
+    if state.averages:
+        remember(out, state.rows)
+        state.rows = None
+    return out
 
 
 class Squeeze(Function):
@@ -137,23 +141,19 @@ class Squeeze(Function):
         bias: Tensor,
         weight2: Any,
         bias2: Any,
-        both: bool,
         state: State,
     ) -> tuple[Tensor | None, ...]:
         from . import passes
 
         ctx.set_materialize_grads(False)
         geometry = Geometry.of(y, per_sample=True)
-        norm, rows = passes.statistics(y, geometry, state.call, weight, bias, squeezed=True)
-        u, centred = passes.squeeze(rows, geometry, norm)
-        norm2 = v = centred2 = None
-        rows2: Any = None
-        if state.call2 is not None:
-            norm2, rows2 = passes.statistics(x, geometry, state.call2, weight2, bias2, squeezed=both)
-        elif both:
-            rows2 = passes.moments(x, geometry, squares=False)
-        if both:
-            v, centred2 = passes.squeeze(rows2, geometry, norm2)
+        both, folds = state.averages, state.call2 is not None
+        first = passes.Normed(y, geometry, state.call, weight, bias, True)
+        second = passes.Normed(x, geometry, state.call2, weight2, bias2, both) if folds else None
+        (norm, rows), (norm2, rows2) = passes.statistics_of_both(first, second)
+        if both and not folds:
+            rows2 = state.rows or passes.moments(x, geometry, squares=False)
+        u, centred, v, centred2 = passes.squeeze(rows, geometry, norm, rows2 if both else None, norm2)
         state.constants = constants_of(norm, norm2)
         folded = None if norm2 is None else x
         ctx.save_for_backward(y, centred, centred2, folded, *state.constants)
@@ -171,14 +171,15 @@ class Squeeze(Function):
         norm, norm2 = affines_of(constants, state)
         du, dv, q, sums = grads
         if q is None or torch.is_grad_enabled():  # the tail has sent its own
-            return *means_again(y, x, norm, norm2, state, du, dv, needs, ctx.shortcut), None, None
+            return *means_again(y, x, norm, norm2, state, du, dv, needs, ctx.shortcut), None
         du, dv = (None if mean is None else mean.contiguous() for mean in (du, dv))
         geometry, dy = Geometry.of(y, per_sample=True), passes.empty_map(y)
-        affine = backward_passes.affine_gradients(sums[0], sums[1], norm, state.g, 1, du, centred)
-        affine2 = dy2 = None
+        first = backward_passes.Sums(sums[0], sums[1], norm, state.g, 1, du, centred)
+        second = dy2 = None
         if norm2 is not None:
             dy2 = passes.empty_map(x)
-            affine2 = backward_passes.affine_gradients(sums[0], sums[2], norm2, None, 1, dv, centred2)
+            second = backward_passes.Sums(sums[0], sums[2], norm2, None, 1, dv, centred2)
+        affine, affine2 = backward_passes.affine_gradients_of_both(first, second)
         backward_passes.input_gradients(
             q,
             y,
@@ -197,7 +198,7 @@ class Squeeze(Function):
         )
         own = affine_of(affine, norm.weight, norm.bias, needs[2:4])
         own2 = (None, None) if norm2 is None else affine_of(affine2, norm2.weight, norm2.bias, needs[4:])
-        return dy, q if dy2 is None else dy2, *own, *own2, None, None
+        return dy, q if dy2 is None else dy2, *own, *own2, None
 
 
 class Tail(Function):
@@ -221,18 +222,30 @@ class Tail(Function):
 
         geometry = Geometry.of(y, state.per_sample)
         if q is None:
-            norm, _ = passes.statistics(y, geometry, state.call, weight, bias)
-            norm2 = None
+            first, second = passes.Normed(y, geometry, state.call, weight, bias), None
             if state.call2 is not None:
-                norm2, _ = passes.statistics(x, geometry, state.call2, weight2, bias2)
+                second = passes.Normed(x, geometry, state.call2, weight2, bias2)
+            (norm, _), (norm2, _) = passes.statistics_of_both(first, second)
             state.constants = constants_of(norm, norm2)
         norm, norm2 = affines_of(state.constants, state)
         state.g = None if g is None else g.detach().contiguous()
         out = passes.empty_map(y, torch.promote_types(y.dtype, x.dtype))
-        passes.apply(y, geometry, norm, out, True, x, state.g, norm2)
+        state.rows = passes.apply(y, geometry, norm, out, True, x, state.g, norm2, state.averages)
         folded = None if norm2 is None else x
-        ctx.save_for_backward(y, out, g, folded, *state.constants)
+        ctx.save_for_backward(y, None if state.makes_again else out, g, folded, *state.constants)
         ctx.state, ctx.squeezed = state, q is not None
+        ctx.output_again = Tail.output_again if state.makes_again else None
+        return out
+
+    @staticmethod
+    def output_again(ctx: Any) -> Tensor:
+        """The output, from what is kept."""
+        from . import passes
+
+        y, _, _, x, *constants = ctx.saved_tensors
+        norm, norm2 = affines_of(constants, ctx.state)
+        out = passes.empty_map(y, torch.promote_types(y.dtype, x.dtype))
+        passes.apply(y, Geometry.of(y, ctx.state.per_sample), norm, out, True, x, ctx.state.g, norm2)
         return out
 
     @staticmethod
@@ -243,19 +256,20 @@ class Tail(Function):
         state, needs = ctx.state, ctx.needs_input_grad[:7]
         norm, norm2 = affines_of(constants, state)
         if torch.is_grad_enabled():
+            out = ctx.output_again(ctx) if out is None else out
             return *tail_again(y, x, out, g, norm, norm2, state, grads[0], needs), None, None, None
         geometry, running = Geometry.of(y, state.per_sample), state.call.running
         go, gate = like(y, grads[0]), state.g
         if ctx.squeezed:
-            q: Any = passes.empty_map(out)
+            q: Any = passes.empty_map(go)
             rows = backward_passes.gradient_sums(
-                go, y, geometry, norm, True, True, out=out, x=x, norm2=norm2, q=q
+                go, y, geometry, norm, True, True, out=out, x=x, g=gate, norm2=norm2, q=q
             )
             sums, dg = backward_passes.gate_gradient(rows, geometry, norm)
             return (None,) * 6 + (dg, q, sums, None)
         dy = passes.empty_map(y)
         dy2 = None if norm2 is None else passes.empty_map(x)
-        q = None if running and norm2 is not None else passes.empty_map(out)
+        q = None if running and norm2 is not None else passes.empty_map(go)
         affine: Any = None
         affine2: Any = None
         rows = backward_passes.gradient_sums(
@@ -274,10 +288,9 @@ class Tail(Function):
             dy2=dy2 if running else None,
         )
         if rows is not None:
-            first, second = rows.parts[:2]
-            affine = backward_passes.affine_gradients(first, second, norm, gate, rows.plan.chunks)
-            if norm2 is not None:
-                affine2 = backward_passes.affine_gradients(first, rows.parts[2], norm2)
+            first = backward_passes.Sums(rows.parts[0], rows.parts[1], norm, gate, rows.plan.chunks)
+            second = None if norm2 is None else backward_passes.Sums(rows.parts[0], rows.parts[2], norm2)
+            affine, affine2 = backward_passes.affine_gradients_of_both(first, second)
         if not running:
             backward_passes.input_gradients(
                 q,

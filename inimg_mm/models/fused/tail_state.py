@@ -12,14 +12,28 @@ if TYPE_CHECKING:
 
 
 class State:
-    """What the two functions of a tail share: the norms' calls, and their constants once they are known."""
+    """What the two functions of a tail share: the norms' calls, and their constants once they are known.
 
-    def __init__(self, call: NormCall, call2: NormCall | None, per_sample: bool) -> None:
+    With ``averages``, ``rows`` are the chunks' means of the shortcut, where they are known, and then of the
+    output.
+    """
+
+    def __init__(
+        self,
+        call: NormCall,
+        call2: NormCall | None,
+        per_sample: bool,
+        recompute: bool = False,
+        averages: bool = False,
+    ) -> None:
         self.call = call
         self.call2: Any = call2
         self.per_sample = per_sample
+        self.makes_again = recompute and call2 is not None
         self.constants: list[Tensor | None] = []
         self.g: Tensor | None = None
+        self.rows: Any = None
+        self.averages = averages
 
 
 def constants_of(norm: 'Affine', norm2: 'Affine | None') -> list[Tensor | None]:

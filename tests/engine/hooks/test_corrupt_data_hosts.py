@@ -16,7 +16,6 @@ from mmengine.registry import DATASETS, DefaultScope
 
 from helpers.tooling import CONFIGS, DETECTOR, QUICKEST, assert_refused, call_tool
 from helpers.toy_training import read_all
-from inimg_mm.data_files import annotation_files
 from inimg_mm.engine.hooks import CorruptDataError
 from inimg_mm.engine.hooks.corrupt_data.guarded_loading import guard
 from inimg_mm.errors import AnnotationError
@@ -192,7 +191,7 @@ def test_the_tool_names_and_skips(demo, tmp_path, monkeypatch, capsys):
     name = f'data/demo/images/{victim.name}'
     tolerant = [*arguments[:3], '--skip-corrupt', 1, *arguments[3:]]
     reported = []
-    monkeypatch.setattr(annotation_files, 'print_log', lambda text, *options: reported.append(text))
+    monkeypatch.setattr('mmengine.logging.print_log', lambda text, *options: reported.append(text))
     call_tool(monkeypatch, 'train.py', *tolerant)
     assert f'left out (1 of up to 1) of data/demo/train.json: {broken}' in reported[0]
     said = capsys.readouterr()

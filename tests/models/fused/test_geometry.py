@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from inimg_mm.models.fused.geometry import Geometry, dense, like, plan
+from inimg_mm.models.fused.geometry import Geometry, dense, like, plan, plan_rows
 
 SIZES = [(h, w) for h in (1, 2, 7, 13, 25, 50, 100, 200) for w in (1, 3, 14, 42, 84, 168, 336)]
 
@@ -19,6 +19,19 @@ def test_every_value_is_in_one_tile(samples, channels, size, last):
     assert (chunks - 1) * divided.chunk < geometry.positions <= chunks * divided.chunk
     assert apart == samples
     assert divided.full == (channels % divided.tile_channels == 0)
+
+
+@pytest.mark.parametrize(('last', 'most'), [(False, 7), (True, 5)])
+def test_rows_are_divided_into_pieces(last, most):
+    tiles = set()
+    for rows, columns in SIZES:
+        geometry = Geometry(2, 70, 4 * rows * columns, last, 2)
+        divided = plan_rows(geometry, rows, columns)
+        pieces = rows * -(-columns // divided.tile_positions)
+        assert (divided.chunks - 1) * divided.steps < pieces <= divided.chunks * divided.steps
+        assert not divided.full
+        tiles.add((divided.tile_positions, divided.tile_channels))
+    assert len(tiles) <= most
 
 
 @pytest.mark.parametrize('channels', [64, 256, 2048])

@@ -141,7 +141,7 @@ def _check_annotations(data: Any) -> None:
             continue
         classes = (getattr(dataset, 'metainfo', None) or {}).get('classes') or ()
         check_found(found := look_through(path, reading), reading, classes)
-        if reading.host == 'mmpose':
+        if reading.keypoints:
             check_one_skeleton(found, classes)
 
 
@@ -162,7 +162,7 @@ def _correct_metrics(loop: Any) -> None:
 def _sizes(dataset: Any) -> Sizes | None:
     """Width and height of the images of mmpose's data sets, whose samples do not have them."""
     for _, path, reading in _annotated(dataset):
-        if reading.host == 'mmpose' and type(dataset).__name__ == COCO:
+        if reading.keypoints and type(dataset).__name__ == COCO:
             images = look_through(path, reading).images
             return {key: dict(width=width, height=height) for key, (_, width, height) in images.items()}
         break

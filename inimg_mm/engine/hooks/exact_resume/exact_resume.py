@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from inimg_mm.errors import UsageError
 from inimg_mm.registry import HOOKS
 
+from .fused_blocks import Forms, forms_of, other_forms
 from .order import PositionedBatches, SeededDataset, seed_all
 from .pending_gradients import restore_gradients, save_gradients
 from .pending_validation import PendingValidation, early_stopping_state, remembered_metrics
@@ -48,6 +49,7 @@ class ExactResumeHook(Hook):
         self._batches: PositionedBatches | None = None
         self._resumed: dict[str, Any] | None = None
         self._metrics: dict[str, Any] | None = None
+        self._forms: Forms | None = None
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Remember what the checkpoint says of its run."""
@@ -89,8 +91,12 @@ class ExactResumeHook(Hook):
         seed_all(self._batches.seed, 'epoch', get_rank(), runner.epoch)
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        """Seed what the model and the hooks draw."""
+        """Seed what the model and the hooks draw; before the first, look at the forms of the blocks."""
         assert self._batches is not None
+        if self._forms is None:
+            self._forms = forms_of(runner)
+            if warning := other_forms(self._forms, (self._resumed or {}).get('block_forms') or {}):
+                runner.logger.warning(warning)
         seed_all(self._batches.seed, 'iteration', get_rank(), runner.iter)
 
     def before_val_epoch(self, runner: Any) -> None:
@@ -107,10 +113,12 @@ class ExactResumeHook(Hook):
         self._metrics = remembered_metrics(runner, metrics)
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-        """Add what mmengine leaves out: counts of early stopping, metrics, gradients."""
+        """Add what mmengine leaves out: counts of early stopping, metrics, forms of the blocks, gradients."""
         validated = self._metrics and self._metrics['iter'] == checkpoint['meta']['iter']
         checkpoint['meta']['exact_resume'] = dict(
-            validation=self._metrics if validated else None, early_stopping=early_stopping_state(runner)
+            validation=self._metrics if validated else None,
+            early_stopping=early_stopping_state(runner),
+            block_forms=self._forms,
         )
         save_gradients(runner, checkpoint)
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from helpers.fused import maps
 from inimg_mm.models import fused
@@ -163,3 +164,35 @@ def test_sync_bn_of_several_processes_takes_true(monkeypatch):
     assert 'takes fused=True' in norms.obstacle(norm, 'auto')
     assert norms.obstacle(norm, True) is None
     assert norms.obstacle(norm.eval(), 'auto') is None
+
+
+def test_a_dispatch_mode_counts_the_formula_s_operations():
+    class Names(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            seen.append(str(function))
+            return function(*args, **(kwargs or {}))
+
+    seen = []
+    with Names():
+        assert not is_fused(nn.BatchNorm2d(4), *maps(2, 4, 3, 3, number=1), nn.ReLU())
+    assert any('batch_norm' in name for name in seen)
+
+
+def test_a_tensor_of_somebody_s_own_sees_the_formula():
+    class Own(torch.Tensor):
+        pass
+
+    (y,) = maps(2, 4, 3, 3, number=1)
+    out = fused.norm_act(y.as_subclass(Own), nn.BatchNorm2d(4), nn.ReLU(), True)
+    assert type(out) is Own
+
+
+def test_second_derivatives_of_a_norm_are_those_of_the_formula():
+    norm, (y,) = nn.BatchNorm2d(4), maps(2, 4, 3, 3, number=1)
+
+    def penalty(out):
+        (first,) = torch.autograd.grad(out.square().sum(), y, create_graph=True)
+        return torch.autograd.grad(first.square().sum(), y)[0]
+
+    found = penalty(fused.norm_act(y, norm, nn.ReLU(), True))
+    torch.testing.assert_close(found, penalty(norm(y).relu()), rtol=1e-3, atol=1e-4)

@@ -8,12 +8,26 @@ import torch
 from torch import distributed, nn
 
 from helpers.fused import Ending, distances, gate_of, maps, results, set_up
+from inimg_mm.models.fused import stem
 
 SIZES = [(3, 6, 4, 5), (2, 6, 3, 3)]
 
 
+class Stems(nn.Module):
+    """Two stems whose outputs are added, with the names of an ending's norms."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.norm2 = nn.BatchNorm2d(6), nn.BatchNorm2d(6)
+        self.act, self.pool = nn.ReLU(), nn.MaxPool2d(3, 2, 1)
+
+    def forward(self, y, x):
+        return sum(stem(m, n, self.act, self.pool, True) for m, n in ((y, self.norm), (x, self.norm2)))
+
+
 def ending(kind):
-    return set_up(Ending(6, gate_of(kind, 6), projected=True), 'batch')[0]
+    module = Stems() if kind == 'stem' else Ending(6, gate_of(kind, 6), projected=True)
+    return set_up(module, 'batch')[0]
 
 
 def synchronized(module):
@@ -45,8 +59,11 @@ def over_both(module):
 
     found = []
     for rank, (y, x) in enumerate(zip(normed(module.norm, 0), normed(module.norm2, 1), strict=True)):
-        weight = 1 if module.gate is None else module.gate(y, x)
-        out = (x + weight * y).relu()
+        if isinstance(module, Stems):
+            out = module.pool(y.relu()) + module.pool(x.relu())
+        else:
+            weight = 1 if module.gate is None else module.gate(y, x)
+            out = (x + weight * y).relu()
         generator = torch.Generator().manual_seed(rank)
         go = torch.randn(out.shape, generator=generator, dtype=torch.float64).float().double()
         found.append((out, go))
@@ -54,7 +71,7 @@ def over_both(module):
     return [out for out, _ in found], inputs
 
 
-@pytest.mark.parametrize('kind', [None, 'DoubleFC'])
+@pytest.mark.parametrize('kind', [None, 'DoubleFC', 'stem'])
 def test_equals_one_norm_over_both_batches(kind, tmp_path):
     context = multiprocessing.get_context('fork')
     queue = context.Queue()

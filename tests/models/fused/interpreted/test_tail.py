@@ -7,7 +7,7 @@ from inimg_mm.models.attention import SE, DoubleFC
 from inimg_mm.models.fused import tail_fuses
 from inimg_mm.models.fused.excitation import layers_of
 
-GATES = [None, 'SE', 'DoubleFC', 'InnerImaging']
+GATES = [None, 'SE', 'DoubleFC', 'codes']
 
 
 @pytest.mark.parametrize('layout', LAYOUTS)
@@ -51,7 +51,7 @@ def test_a_gate_whose_layers_are_looked_at_is_called():
         ending(*maps(2, 6, 3, 3))
         assert len(seen) == 1
     assert layers_of(SE(6, 2).half()) is None
-    assert layers_of(gate_of('InnerImaging', 10)) is None
+    assert layers_of(gate_of('folded', 10)) is None
 
 
 @pytest.mark.parametrize('mode', MODES)

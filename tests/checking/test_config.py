@@ -11,9 +11,9 @@ import torch
 
 from inimg_mm import zoo
 from inimg_mm.checking.channels import misfits
+from inimg_mm.checking.config import check_config
 from inimg_mm.checking.findings import NOTE, OK, Finding
 from inimg_mm.checking.remedies import options_of
-from inimg_mm.checking.training_step import check_config
 from inimg_mm.errors import UsageError
 from inimg_mm.launch import load_config
 from inimg_mm.models.backbones import ResNet

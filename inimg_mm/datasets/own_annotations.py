@@ -8,6 +8,7 @@ from inimg_mm.config_tree import Node, datasets_of, nodes, type_name
 from inimg_mm.data_files.annotation_files import COCO, Found, look_through
 from inimg_mm.data_files.checks import reading_of
 from inimg_mm.errors import UsageError
+from inimg_mm.host_facts import predicts
 
 SPLITS = {'train_dataloader': 'train', 'val_dataloader': 'val', 'test_dataloader': 'val'}
 EVALUATORS = ('val_evaluator', 'test_evaluator')
@@ -22,7 +23,7 @@ KEPT = (
 PCK = dict(type='PCKAccuracy', thr=0.2, norm_item='bbox')
 """A keypoint is right within a fifth of the longer side of its object's box."""
 METRICS = ('ap', 'pck')
-BEST = {'mmdet': 'coco/bbox_mAP', 'ap': 'coco/AP', 'pck': 'PCK'}
+BEST = {'boxes': 'coco/bbox_mAP', 'ap': 'coco/AP', 'pck': 'PCK'}
 """What the best checkpoint is chosen by."""
 
 
@@ -79,7 +80,7 @@ def set_metrics(cfg: Node, path: Path, metrics: Sequence[str] | None) -> list[st
         path: The annotation file of the validation set.
         metrics: Of :data:`METRICS`, for keypoints. Default: AP.
     """
-    host = cfg.get('default_scope')
+    detects = predicts(cfg.get('default_scope')) == 'boxes'
     replaced: dict[str, None] = {}
     wanted = tuple(metrics or ('ap',))
     for key in EVALUATORS:
@@ -98,10 +99,10 @@ def set_metrics(cfg: Node, path: Path, metrics: Sequence[str] | None) -> list[st
         if 'pck' in wanted:
             chosen += pck or [dict(PCK)]
         for metric in coco:
-            if 'ann_file' in metric or host == 'mmdet':
+            if 'ann_file' in metric or detects:
                 metric['ann_file'] = str(path)
         cfg[key] = chosen[0] if len(chosen) == 1 and not isinstance(cfg[key], list | tuple) else chosen
-    best = 'mmdet' if host == 'mmdet' else wanted[0]
+    best = 'boxes' if detects else wanted[0]
     if replaced or metrics:
         for hook in nodes(cfg.get('default_hooks') or {}):
             if isinstance(hook.get('save_best'), str) and hook['save_best'] != 'auto':
@@ -110,7 +111,7 @@ def set_metrics(cfg: Node, path: Path, metrics: Sequence[str] | None) -> list[st
 
 
 def _coco_metric(cfg: Node, path: str) -> dict[str, Any]:
-    if cfg.get('default_scope') == 'mmpose':
+    if predicts(cfg.get('default_scope')) == 'keypoints':
         return dict(type='CocoMetric', ann_file=path)
     metric = ['bbox', 'segm'] if reading_of(cfg, 'val_dataloader').masks else 'bbox'
     return dict(type='CocoMetric', ann_file=path, metric=metric)

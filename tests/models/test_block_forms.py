@@ -4,19 +4,20 @@ import pytest
 import torch
 
 from inimg_mm.__main__ import main
-from inimg_mm.checking import fused_blocks
 from inimg_mm.models import backbones
+from inimg_mm.models.backbones.block_forms import block_forms
 
 
 def forms(**options):
     net = getattr(backbones, options.pop('type', 'SEResNet'))(
         **{'depth': 50, 'base_channels': 8, 'out_indices': (0,), 'fused': 'auto', **options}
     )
-    return dict(fused_blocks.block_forms(net.train()))
+    return dict(block_forms(net.train()))
 
 
 def test_what_is_fused_is_listed():
     assert forms() == {
+        'stem': 'fused stem: norm, ReLU, max pool',
         'layer1.0': 'fused end: norm, SE, sum with a projection, ReLU',
         'layer1.1': 'fused end: norm, SE, sum, ReLU',
         'layer1.2': 'fused end: norm, SE, sum, ReLU',
@@ -24,6 +25,14 @@ def test_what_is_fused_is_listed():
     options = dict(norm_eval=True, drop_path_rate=0.2, attention=dict(type='CMPESE', view='double_fc'))
     last = forms(type='ResNet', **options)['layer1.2']
     assert last == 'fused end: norm with running statistics, DoubleFC, drop path, sum, ReLU'
+
+
+def test_a_gate_without_kernels_is_told():
+    ini = dict(type='InnerImaging', filters=((1, 1), (2, 1)), fold=None)
+    assert 'norm, InnerImaging, sum,' in forms(attention=ini)['layer1.1']
+    assert (
+        'InnerImaging (its own arithmetic plain)' in forms(attention=dict(ini, aggregate='code'))['layer1.1']
+    )
 
 
 @pytest.mark.parametrize(
@@ -37,13 +46,26 @@ def test_what_is_fused_is_listed():
     ],
 )
 def test_what_is_plain_says_why(options, reason):
-    assert all(form.startswith('plain end: ') and reason in form for form in forms(**options).values())
+    found = forms(**options)
+    found.pop('stem')
+    assert all(form.startswith('plain end: ') and reason in form for form in found.values())
+
+
+def test_a_stem_says_why_it_is_plain():
+    assert forms(fused=False)['stem'] == 'plain stem: fused=False'
+    assert forms(norm_cfg=dict(type='GN', num_groups=2))['stem'] == 'plain stem: its norm is a GroupNorm'
+    assert 'running statistics' in forms(norm_eval=True)['stem']
+    assert 'stem' not in forms(type='PreActResNet', depth=20)
+
+
+def test_outputs_that_are_made_again_are_told():
+    assert forms(recompute=True)['layer1.1'].endswith('ReLU; what its convolutions read is made again')
 
 
 def test_a_hook_makes_its_block_plain():
     net = backbones.SEResNet(50, base_channels=8, out_indices=(0,), fused='auto')
     net.layer1[1].bn3.register_forward_hook(lambda *_: None)
-    found = dict(fused_blocks.block_forms(net))
+    found = dict(block_forms(net))
     assert 'its norm has a hook' in found['layer1.1']
     assert found['layer1.2'].startswith('fused')
 
