@@ -341,6 +341,7 @@ def test_a_mistake_is_found_behind_another_error(capsys):
     'name',
     [
         'ablate.py',
+        'benchmark.py',
         'compare_runs.py',
         'contact_sheet.py',
         'demo_report.py',

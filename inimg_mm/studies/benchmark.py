@@ -7,6 +7,7 @@ alike. So each step is compared with the first net's of the same round.
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
+from torch import nn
 
 from inimg_mm.errors import UsageError
 
@@ -17,7 +18,7 @@ from .progress import progress_bar
 
 
 def benchmark(names: Sequence[str], points: Sequence[Point], settings: Settings) -> Iterator[list[Result]]:
-    """Measure nets at some points; all is built once before, so that a mistake is found at the start.
+    """Measure nets at some points; what cannot be built is found before anything is timed.
 
     Args:
         names: Of the nets, see :mod:`.benchmark_nets`; the first is what the others are compared with.
@@ -31,10 +32,12 @@ def benchmark(names: Sequence[str], points: Sequence[Point], settings: Settings)
         UsageError: If a net cannot be built or run, or memory is short.
     """
     check_settings(settings, names)
-    for base_channels in dict.fromkeys(point.base_channels for point in points):
-        for name in names:
-            build_net(name, base_channels, settings.fused if is_of_the_zoo(name) else False)
+    with torch.device('meta'):  # shapes alone, which take no time
+        for base_channels in {point.base_channels for point in points} - {None}:
+            for name in names:
+                build_net(name, base_channels)
     torch.backends.cudnn.benchmark = settings.device == 'cuda'
+    made = {points[0]: _nets(names, points[0], settings)}
     parts = (1 + settings.warm_ups + settings.rounds) * len(names) * len(points)
     with progress_bar('benchmark', parts) as (progress, task):
         for point in points:
@@ -42,17 +45,29 @@ def benchmark(names: Sequence[str], points: Sequence[Point], settings: Settings)
             def advance(name: str, point: Point = point) -> None:
                 progress.update(task, advance=1, description=f'{point}: {name}')
 
-            yield _measure(names, point, settings, advance)
+            nets = made.pop(point, None) or _nets(names, point, settings)
+            yield _measure(names, nets, point, settings, advance)
+
+
+def _nets(names: Sequence[str], point: Point, settings: Settings) -> list[nn.Module]:
+    return [
+        build_net(name, point.base_channels, settings.fused if is_of_the_zoo(name) else False)
+        for name in names
+    ]
 
 
 def _measure(
-    names: Sequence[str], point: Point, settings: Settings, advance: Callable[[str], None]
+    names: Sequence[str],
+    nets: Sequence[nn.Module],
+    point: Point,
+    settings: Settings,
+    advance: Callable[[str], None],
 ) -> list[Result]:
     results: list[Result] = []
     timers: list[Callable[[], float]] = []
-    for name in names:
+    for name, net in zip(names, nets, strict=True):
         try:
-            result, step = prepare(name, point, settings)
+            result, step = prepare(net, name, point, settings)
         except UsageError:
             raise
         except torch.cuda.OutOfMemoryError as error:

@@ -14,7 +14,7 @@ from inimg_mm.models.backbones.block_forms import block_forms
 from inimg_mm.zoo.complexity import count
 
 from .benchmark_counts import Kernels, kept_for_backward, kernels_of
-from .benchmark_nets import build_net, is_of_the_zoo
+from .benchmark_nets import is_of_the_zoo
 from .benchmark_settings import DTYPES, Point, Settings
 
 STEPS = {'cpu': 1, 'cuda': 8}
@@ -58,10 +58,8 @@ class Result:
         return median(self.seconds)
 
 
-def prepare(name: str, point: Point, settings: Settings) -> tuple[Result, Callable[[], None]]:
+def prepare(net: nn.Module, name: str, point: Point, settings: Settings) -> tuple[Result, Callable[[], None]]:
     """A net's counts, and its step."""
-    fused = settings.fused if is_of_the_zoo(name) else False
-    net = build_net(name, point.base_channels, fused)
     net.to(settings.device).to(memory_format=settings.layout)  # type: ignore[call-overload]
     image = torch.randn(point.batch, 3, point.height, point.width, device=settings.device)
     image = image.to(memory_format=settings.layout)
@@ -81,7 +79,7 @@ def prepare(name: str, point: Point, settings: Settings) -> tuple[Result, Callab
     del outputs
     if train:
         result.kept_bytes = sum(kept)
-    if fused is not False:
+    if settings.fused is not False and is_of_the_zoo(name):
         forms = [form for _, form in block_forms(net)]
         result.fused_blocks = sum(form.startswith('fused') for form in forms), len(forms)
     step()

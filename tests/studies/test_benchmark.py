@@ -1,7 +1,9 @@
 """Benchmarks: the nets are those that are named, counts are true, rounds take turns, nothing is ignored."""
 
 import json
+from contextlib import contextmanager, nullcontext
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from PIL import Image
 from helpers.checkpoint_tools import tool
 from inimg_mm.errors import UsageError
 from inimg_mm.models.fused import switch
-from inimg_mm.studies import benchmark_nets, benchmark_steps
+from inimg_mm.studies import benchmark_counts, benchmark_nets
 from inimg_mm.studies.benchmark import benchmark, in_rounds
 from inimg_mm.studies.benchmark_counts import (
     CONVOLUTION,
@@ -30,7 +32,7 @@ from inimg_mm.studies.benchmark_counts import (
 )
 from inimg_mm.studies.benchmark_nets import StageMaps, build_net
 from inimg_mm.studies.benchmark_settings import Point, Settings, check_settings, points_of
-from inimg_mm.studies.benchmark_steps import Result, prepare, timed
+from inimg_mm.studies.benchmark_steps import Result, captured, prepare, timed
 from inimg_mm.studies.benchmark_table import machine, machine_lines, record, table
 from inimg_mm.visualization.benchmark_plot import plot_benchmark
 from inimg_mm.zoo.complexity import measure
@@ -231,6 +233,24 @@ def test_the_projects_own_kernels_are_norms():
     assert {kind_of(name) for name in ('moments', 'gradient_sums', 'calibrate', 'excite', 'merge')} == {NORM}
 
 
+def test_kernels_are_what_the_card_ran(monkeypatch):
+    """On a stand-in for a profile: what the host did and people's marks are no kernels."""
+
+    def event(name, device, **more):
+        span = SimpleNamespace(elapsed_us=lambda: 1500)
+        return SimpleNamespace(name=name, device_type=device, time_range=span, **more)
+
+    card, host = torch.autograd.DeviceType.CUDA, torch.autograd.DeviceType.CPU
+    events = [event('Memset (Device)', card), event('cudaLaunchKernel', host)]
+    events += [event('step', card, is_user_annotation=True)]
+    profile = nullcontext(SimpleNamespace(events=lambda: events))
+    monkeypatch.setattr(torch.profiler, 'profile', lambda activities: profile)
+    monkeypatch.setattr(torch.cuda, 'synchronize', lambda: None)
+    steps = []
+    found = benchmark_counts.kernels_of(lambda: steps.append(1))
+    assert (len(steps), tuple(found[COPY]), tuple(benchmark_counts.total(found))) == (1, (1.5, 1), (1.5, 1))
+
+
 def test_kernels_add_up_by_kind():
     found = by_kind([('moments', 0.5), ('Memset (Device)', 0.25), ('Memset (Device)', 0.5), ('x', 1.0)])
     assert {kind: tuple(each) for kind, each in found.items() if each.launches} == {
@@ -240,6 +260,31 @@ def test_kernels_add_up_by_kind():
 
 
 # ---- what is measured -----------------------------------------------------------------------------------
+
+
+def test_a_capture_takes_one_step_after_others(monkeypatch):
+    """On stand-ins for CUDA: which step is captured, and that what is timed is the graph."""
+    log = []
+
+    class Graph:
+        def replay(self):
+            log.append('replay')
+
+    @contextmanager
+    def inside(what):
+        log.append(f'enter {what if isinstance(what, str) else "graph"}')
+        yield
+        log.append('leave')
+
+    stream = SimpleNamespace(wait_stream=lambda other: None)
+    monkeypatch.setattr(torch.cuda, 'current_stream', lambda: stream)
+    monkeypatch.setattr(torch.cuda, 'Stream', lambda: stream)
+    monkeypatch.setattr(torch.cuda, 'stream', lambda each: inside('stream'))
+    monkeypatch.setattr(torch.cuda, 'CUDAGraph', Graph)
+    monkeypatch.setattr(torch.cuda, 'graph', inside)
+    replay = captured(lambda: log.append('step'), warm_ups=2)
+    replay()
+    assert log == ['enter stream', 'step', 'step', 'leave', 'enter graph', 'step', 'leave', 'replay']
 
 
 def test_points_are_the_first_and_each_further_value():
@@ -286,19 +331,14 @@ def test_ratios_are_of_pairs(monkeypatch, own):
     assert (other['median'], other['minimum'], other['spread']) == (4, 2, (17 - 3) / 4)
 
 
-@pytest.fixture
-def nets(monkeypatch):
-    """The nets that steps are prepared for."""
-    built = []
-    monkeypatch.setattr(
-        benchmark_steps, 'build_net', lambda *arguments: built.append(build_net(*arguments)) or built[-1]
-    )
-    return built
+def prepared(name, point, **settings):
+    """A net, what is counted of it, and its step."""
+    net = build_net(name, point.base_channels, settings.get('fused', False))
+    return net, *prepare(net, name, point, Settings(**settings))
 
 
-def test_what_a_training_step_does(nets):
-    result, step = prepare('seresnet18', FIRST_STEP, Settings(channels_last=True))
-    (net,) = nets
+def test_what_a_training_step_does():
+    net, result, step = prepared('seresnet18', FIRST_STEP, channels_last=True)
     assert net.training
     assert net.conv1.weight.is_contiguous(memory_format=torch.channels_last)
     assert result.outputs == [(2, 8, 8, 8), (2, 16, 4, 4), (2, 32, 2, 2), (2, 64, 1, 1)]
@@ -314,9 +354,8 @@ def test_what_a_training_step_does(nets):
     assert all(p.grad is None for p in net.parameters())
 
 
-def test_the_loss_is_the_sum_of_the_maps_means(nets):
-    _, step = prepare('resnet18', FIRST_STEP, Settings())
-    (net,) = nets
+def test_the_loss_is_the_sum_of_the_maps_means():
+    net, _, step = prepared('resnet18', FIRST_STEP)
     grads = {}
     for name in ('layer1', 'layer4'):
         last = net.get_submodule(name)[-1]
@@ -330,34 +369,34 @@ def test_the_loss_is_the_sum_of_the_maps_means(nets):
     )  # the next stages add theirs
 
 
-def test_norms_stay_in_eval_mode(nets):
-    _, step = prepare('resnet18', FIRST_STEP, Settings(norm_eval=True))
-    before = nets[0].bn1.running_mean.clone()
+def test_norms_stay_in_eval_mode():
+    net, _, step = prepared('resnet18', FIRST_STEP, norm_eval=True)
+    before = net.bn1.running_mean.clone()
     step()
-    assert torch.equal(nets[0].bn1.running_mean, before)
-    assert nets[0].training
+    assert torch.equal(net.bn1.running_mean, before)
+    assert net.training
 
 
-def test_inference_keeps_nothing(nets, own):
-    result, step = prepare(own('small'), Point(2, 8, 8), Settings(mode='infer'))
+def test_inference_keeps_nothing(own):
+    net, result, step = prepared(own('small'), Point(2, 8, 8), mode='infer')
     modes = []
-    nets[0].register_forward_hook(lambda net, args, out: modes.append((net.training, out.is_inference())))
+    net.register_forward_hook(lambda net, args, out: modes.append((net.training, out.is_inference())))
     step()
     assert modes == [(False, True)]
     assert result.kept_bytes is None
 
 
-def test_bfloat16_is_under_autocast(nets, own):
-    _, step = prepare(own('small'), Point(2, 8, 8), Settings(dtype='bfloat16'))
+def test_bfloat16_is_under_autocast(own):
+    net, _, step = prepared(own('small'), Point(2, 8, 8), dtype='bfloat16')
     dtypes = []
-    nets[0].register_forward_hook(lambda net, args, out: dtypes.append((args[0].dtype, out.dtype)))
+    net.register_forward_hook(lambda net, args, out: dtypes.append((args[0].dtype, out.dtype)))
     step()
     assert dtypes == [(torch.float32, torch.bfloat16)]
-    assert nets[0][0].weight.dtype == torch.float32
+    assert net[0].weight.dtype == torch.float32
 
 
 def test_a_compiled_step(own):
-    result, step = prepare(own('small'), Point(2, 8, 8), Settings(compiler='eager'))
+    _, result, step = prepared(own('small'), Point(2, 8, 8), compiler='eager')
     step()
     assert result.outputs == [(2, 4, 6, 6)]
 
@@ -397,7 +436,7 @@ def test_fused_blocks_are_told(monkeypatch):
     monkeypatch.setattr(switch, '_reason', lambda *_: None)
     settings = Settings(fused='auto')
     check_settings(settings, TINY)
-    result, _ = prepare('seresnet18', FIRST_STEP, settings)
+    _, result, _ = prepared('seresnet18', FIRST_STEP, fused='auto')
     assert result.fused_blocks == (8, 8)
     assert '| 8 of 8 |' in with_times(result, settings)
     assert '| blocks fused |' in with_times(result, settings)

@@ -1,4 +1,4 @@
-"""What tools/README.md says of the papers' experiments: its commands are read, its grid can be trained."""
+"""What tools/README.md says of experiments and benchmarks: commands are read, its grid can be trained."""
 
 import re
 import shlex
@@ -19,7 +19,7 @@ COMMANDS = [
 
 
 def test_every_tool_is_there():
-    tools = ('test', 'test_ensemble', 'ablate', 'compare_runs', 'plot_gates', 'plot_activations')
+    tools = ('test', 'test_ensemble', 'ablate', 'compare_runs', 'plot_gates', 'plot_activations', 'benchmark')
     assert {shlex.split(line)[1] for line in COMMANDS} == {f'tools/{name}.py' for name in tools}
 
 
