@@ -226,6 +226,7 @@ def _recorded(net: nn.Module, image: Tensor, call: Call, recorder: CUDARecorder)
                 'not draw those of the eager step: leave the hook out of custom_hooks'
             )
         expected = [None if tensor is None else tensor.detach().clone() for tensor in (*outputs, *gradients)]
+        del outputs, gradients
         graph = Graph(passes, call, recorder)
     graph.forward(image)
     graph._backward()

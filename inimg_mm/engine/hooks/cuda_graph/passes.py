@@ -48,6 +48,7 @@ class Passes:
             for out, grad in zip(outputs, self.output_grads, strict=True)
             if grad is not None
         ]
+        self._outputs = []  # and with them all that was kept to go back twice
 
     def forward(self) -> list[Tensor]:
         """The outputs for ``image``."""
