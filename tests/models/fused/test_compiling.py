@@ -65,6 +65,10 @@ MAP_CASES = {
         ['go', 'out', 'y', 'y2', 'q', *NORM, *NORM2, 'bias2', 'sums', 'centred', 'centred2'],
         dict(RUNNING=False, RELU=True),
     ),
+    'gradient_sums without the output': (
+        ['go', 'y', 'y2', 'g', 'q', *NORM, *NORM2, 'bias2', 'sums', 'centred', 'centred2'],
+        dict(RUNNING=False, RELU=True),
+    ),
     'input_gradients': (
         ['q', 'y', 'y2', 'g', 'du', 'dv', 'dy', 'dy2', *NORM, *NORM2]
         + ['beta', 'gamma', 'beta2', 'gamma2', 'inverse_count'],
@@ -192,7 +196,7 @@ def test_kernels_over_maps(name, dtype, capability, tmp_path):
 
     given, constants = {**MAP_CASES, **CALIBRATION_CASES}[name]
     unit = dict(sc=1, sc2=1) if TILES[dtype]['CL'] else dict(sp=1, sp2=1)
-    kernel = getattr(map_kernels if name in MAP_CASES else calibration_kernels, name)
+    kernel = getattr(map_kernels if name in MAP_CASES else calibration_kernels, name.split()[0])
     unit = {axis: 1 for axis in unit if axis in [parameter.name for parameter in kernel.params]}
     ptx, report = assembled(kernel, given, {**TILES[dtype], **unit, **constants}, dtype, capability, tmp_path)
     assert_no_spills(report)

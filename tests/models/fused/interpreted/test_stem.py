@@ -23,9 +23,9 @@ class Stem(nn.Module):
         return self.pool(self.norm(y).relu())
 
 
-CASES = [((2, 5, 5, 7), mode, pool) for mode in MODES for pool in POOLS]
-CASES += [((1, 8, 4, 8), 'batch', 'padded'), ((1, 130, 2, 3), 'batch', 'rounded up')]
-CASES += [((3, 4, 1, 1), mode, 'padded') for mode in ('batch', 'running')]
+CASES = [((2, 5, 5, 7), mode, 'padded') for mode in MODES]
+CASES += [((1, 130, 2, 3), 'batch', 'rounded up'), ((2, 3, 5, 4), 'running', 'rounded up')]
+CASES += [((1, 8, 4, 8), 'batch', 'padded'), ((3, 4, 1, 1), 'batch', 'padded')]
 
 
 @pytest.mark.parametrize('layout', LAYOUTS)
@@ -99,7 +99,7 @@ def test_half_precision_is_as_exact_as_torch(dtype):
 
 INPUTS = {
     'large': lambda y: y * 1e4,
-    'far from zero': lambda y: y * 0.1 + 10,
+    'far from zero': lambda y: y * 0.1 + 20,
     'constant': lambda y: torch.full_like(y, 3.0),
     'nearly constant': lambda y: y * 1e-3 + 1,
     'one sample': lambda y: y[:1],
