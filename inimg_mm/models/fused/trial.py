@@ -10,7 +10,8 @@ from . import gate_trial
 from .norm_act import NormAct
 from .norms import NormCall
 from .stem import Stem
-from .tail import Squeeze, State, Tail
+from .tail_functions import Squeeze, Tail
+from .tail_state import State
 
 SHAPE = (2, 24, 5, 6)
 
