@@ -30,6 +30,8 @@ OTHER_MEANING = ('GroundingDINOHead', 'ATSSVLFusionHead', 'STDCHead', 'LinearReI
 """Heads whose ``num_classes`` counts words, edges or persons, or leaves the background out."""
 MORE_NAMES = ('MOTChallengeDataset',)
 """Data sets that name more classes than they give objects of, unless their config says which."""
+SEVERAL_LABELS = ('MultiLabel', 'CSRA')
+"""What mmpretrain's heads of several labels an image begin with: they have a target for each class."""
 
 
 class Count(NamedTuple):
@@ -39,7 +41,7 @@ class Count(NamedTuple):
         place: The line of a head, or the loader of a data set.
         number: How many.
         names: Of the classes, where they are known.
-        exact: Of a head, whether too many are wrong as well: joints; things, behind which stuff is numbered.
+        exact: Of a head, whether too many are wrong as well: joints, several labels, things before stuff.
     """
 
     place: str
@@ -130,7 +132,7 @@ def _classes_of_heads(cfg: Config) -> Iterator[Count]:
         if number is None and 'num_classes' not in node and any('head' in step for step in steps[-2:]):
             number = _default(cfg, node, 'num_classes')
         if isinstance(number, int) and number > 0 and not node.get('class_agnostic'):
-            yield Count(f'{place}.num_classes', number)
+            yield Count(f'{place}.num_classes', number, exact=type_name(node).startswith(SEVERAL_LABELS))
 
 
 def _stuff_of_heads(cfg: Config) -> Iterator[Count]:

@@ -116,6 +116,9 @@ def test_classes_that_the_annotation_file_names(tmp_path):
     (tmp_path / 'own.json').write_text(json.dumps(content))
     several = dict(type='MultiLabelDataset', ann_file='own.json')
     assert differing(listing(tmp_path, [], **several)) == {'model.head.num_classes=3': FAULT}
+    cfg = listing(tmp_path, [], **several)
+    cfg.model.head.update(type='MultiLabelLinearClsHead', num_classes=4)
+    assert differing(cfg) == {'model.head.num_classes=3': FAULT}
     named = dict(several, metainfo=dict(classes=['a', 'b']))  # what the config says comes first
     assert differing(listing(tmp_path, [], **named)) == {}
     (tmp_path / 'own.json').write_text('[]')
