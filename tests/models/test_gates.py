@@ -179,14 +179,6 @@ def test_se(options, training):
     assert_formula(SE(64, **options), 64, formula, training)
 
 
-def test_a_hooked_se_runs_its_convolutions():
-    se, maps, shapes = SE(64).double(), torch.randn(2, 64, 3, 3, dtype=torch.float64), []
-    expected = se(maps)
-    se.conv1.conv.register_forward_hook(lambda module, args, out: shapes.append(out.shape))
-    assert torch.allclose(se(maps), expected, rtol=0, atol=1e-12)
-    assert shapes == [(2, 4, 1, 1)]
-
-
 @pytest.mark.parametrize(
     ('channels', 'reduction', 'divisor', 'hidden'),
     [

@@ -6,11 +6,9 @@ from typing import Any
 import torch
 from mmcv.cnn import ConvModule
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from inimg_mm.errors import UsageError
 from inimg_mm.models.checks import positive_integer
-from inimg_mm.models.eager import is_eager, is_untouched
 
 from .base import Gate, hidden_width
 
@@ -71,9 +69,7 @@ class SE(Gate):
     def excite(self, *means: Tensor) -> Tensor:
         """See :meth:`Gate.excite`; takes one stream."""
         (residual,) = means
-        return EXCITATIONS[self.excitation](
-            _fully_connected(self.conv2, _fully_connected(self.conv1, residual))
-        )
+        return EXCITATIONS[self.excitation](self.conv2(self.conv1(residual)))
 
     def extra_repr(self) -> str:
         """The excitation, unless it is the paper's."""
@@ -132,20 +128,6 @@ def squeeze_excitation(
     if squeeze not in SQUEEZES:
         raise UsageError(f'squeeze must be one of {list(SQUEEZES)}, got {squeeze!r}')
     return SE(channels, **options) if squeeze == 'avg' else OtherSqueezeSE(channels, squeeze, **options)
-
-
-def _fully_connected(layer: ConvModule, values: Tensor) -> Tensor:
-    """``layer(values)``; single values, (N, C, 1, 1), go by a product of matrices, which a CPU has faster."""
-    if (
-        values.shape[2:] == (1, 1)
-        and values.device.type == 'cpu'
-        and is_eager(values)
-        and is_untouched(layer, layer.conv)
-        and type(layer.conv) is nn.Conv2d
-    ):
-        out = F.linear(values.flatten(1), layer.conv.weight.flatten(1), layer.conv.bias)[..., None, None]
-        return layer.activate(out) if layer.with_activation else out
-    return layer(values)
 
 
 def _round_width(width: int, divisor: int) -> int:
