@@ -1,4 +1,4 @@
-"""The first use of the kernels on a device: a block's end and a stem, forward and backward, both ways."""
+"""The first use of the kernels on a device: one of each kind, forward and backward, both ways."""
 
 from typing import Any
 
@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from . import gate_trial
+from .calibrate import Calibrate
+from .geometry import like
 from .norm_act import NormAct
 from .norms import NormCall
 from .stem import Stem
@@ -19,8 +21,9 @@ SHAPE = (2, 24, 5, 6)
 def difference(device: torch.device, dtype: torch.dtype, channels_last: bool) -> float:
     """How far the fused forms are from the plain formulas, in the worst of their results.
 
-    Over the largest value, for a norm and its ReLU, a gated tail with a projection's norm, a stem and gates,
-    in training. Nothing is drawn from a random generator, and no statistics but those of the trial change.
+    Over the largest value, for a norm and its ReLU, a gated tail with a projection's norm, a calibration, a
+    stem and gates, in training. Nothing is drawn from a random generator, and no statistics but those of the
+    trial change.
     """
     inside = torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False)
     with inside[0], inside[1], inside[2]:
@@ -28,9 +31,12 @@ def difference(device: torch.device, dtype: torch.dtype, channels_last: bool) ->
         y, x = (_waves(speed, device, dtype, channels_last) for speed in (0.7, 0.9))
         affine = [_waves(speed, device, torch.float32, True)[0, :, 0, 0] for speed in (0.3, 0.4, 0.5, 0.6)]
         block = _farthest(_block, _plain_block, (y, x, *affine), norms)
+        maps = [_waves(speed, device, dtype, channels_last) for speed in (0.7, 0.8, 0.9)]
+        maps[2] = like(y, maps[2][..., :2, :3].detach())
+        calibration = _farthest(Calibrate.apply, _plain_calibration, (*maps, *affine), norms)
         signs = affine[0].sign()
         stem = _farthest(_stem, _plain_stem, (_levels(device, dtype, channels_last), signs, affine[1]), norms)
-        return max(float(block), float(stem), gate_trial.difference(device))
+        return max(float(block), float(calibration), float(stem), gate_trial.difference(device))
 
 
 def _farthest(fused: Any, plain: Any, tensors: tuple[Tensor, ...], norms: list[nn.BatchNorm2d]) -> Tensor:
@@ -56,6 +62,13 @@ def _plain_block(y: Tensor, x: Tensor, w: Tensor, b: Tensor, w2: Tensor, b2: Ten
     shortcut = F.batch_norm(x, None, None, w2, b2, True)
     g = torch.sigmoid(residual.mean((2, 3), keepdim=True) - shortcut.mean((2, 3), keepdim=True))
     return F.relu(shortcut + g * residual)
+
+
+def _plain_calibration(
+    z3: Tensor, y: Tensor, z2: Tensor, w3: Tensor, b3: Tensor, w2: Tensor, b2: Tensor
+) -> Tensor:
+    up = F.interpolate(F.batch_norm(z2, None, None, w2, b2, True), y.shape[2:])
+    return F.batch_norm(z3, None, None, w3, b3, True) * torch.sigmoid(y + up)
 
 
 def _stem(y: Tensor, w: Tensor, b: Tensor, *calls: NormCall) -> Tensor:

@@ -57,7 +57,10 @@ def test_a_resume_in_another_form_says_so_in_one_line(tmp_path, gpu, monkeypatch
 
 def test_reasons_for_the_plain_form_may_differ(tmp_path):
     train(training(tmp_path, switch=False), stop=5)
-    assert set(forms(tmp_path, 'epoch_1.pth').values()) == {'plain stem: fused=False', 'plain end: fused=False'}
+    assert set(forms(tmp_path, 'epoch_1.pth').values()) == {
+        'plain stem: fused=False',
+        'plain end: fused=False',
+    }
     train(training(tmp_path, switch='auto'), resume=True, stop=9)
     assert not any('another form' in line for line in messages(tmp_path))
     assert 'plain: there are none for cpu' in forms(tmp_path, 'epoch_2.pth').values()
