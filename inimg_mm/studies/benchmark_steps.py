@@ -33,7 +33,7 @@ class Result:
         flops: Of the forward pass for one image, two for each multiply-add of convolutions and fully
             connected layers.
         kept_bytes: Kept for the backward pass; None where there is none.
-        fused_blocks: How many of its blocks may take the fused form, and of how many; None for plain ones.
+        fused_parts: How many of its blocks and stem may take fused forms, and of how many; None without them.
         peak_bytes: The most that a GPU held during a step, over what it held before; None on a CPU.
         kernels: What a GPU runs for a step, by kind; None on a CPU.
         seconds: A step's, by round.
@@ -46,7 +46,7 @@ class Result:
     params: int
     flops: int
     kept_bytes: int | None = None
-    fused_blocks: tuple[int, int] | None = None
+    fused_parts: tuple[int, int] | None = None
     peak_bytes: int | None = None
     kernels: dict[str, Kernels] | None = None
     seconds: list[float] = field(default_factory=list)
@@ -81,7 +81,7 @@ def prepare(net: nn.Module, name: str, point: Point, settings: Settings) -> tupl
         result.kept_bytes = sum(kept)
     if settings.fused is not False and is_of_the_zoo(name):
         forms = [form for _, form in block_forms(net)]
-        result.fused_blocks = sum(form.startswith('fused') for form in forms), len(forms)
+        result.fused_parts = sum(form.startswith('fused') for form in forms), len(forms)
     step()
     if settings.device == 'cuda':
         result.peak_bytes = _peak(step)

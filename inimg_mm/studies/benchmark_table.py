@@ -97,7 +97,7 @@ def table(point: Point, settings: Settings, results: Sequence[Result]) -> str:
     columns = ['net', 'gives', 'median, ms', 'minimum', 'spread', 'ratio', 'its quartiles']
     columns += ['parameters, M', 'GFLOPs an image']
     columns += ['kept for backward, MiB', 'ratio'] if settings.mode == 'train' else []
-    columns += ['blocks fused'] if any(result.fused_blocks for result in results) else []
+    columns += ['parts fused'] if any(result.fused_parts for result in results) else []
     on_gpu = any(result.kernels for result in results)
     columns += (
         ['peak, MiB', 'ratio', 'kernels, ms', 'ratio', 'launches', *(f'{k}, ms' for k in KINDS)]
@@ -129,8 +129,8 @@ def _row(result: Result, first: Result, columns: Sequence[str]) -> Iterator[str]
     if result.kept_bytes is not None and first.kept_bytes is not None:
         yield f'{result.kept_bytes / 2**20:.1f}'
         yield f'{result.kept_bytes / first.kept_bytes:.3f}'
-    if 'blocks fused' in columns:
-        yield '–' if result.fused_blocks is None else '{} of {}'.format(*result.fused_blocks)
+    if 'parts fused' in columns:
+        yield '–' if result.fused_parts is None else '{} of {}'.format(*result.fused_parts)
     if result.kernels and first.kernels and result.peak_bytes and first.peak_bytes:
         yield f'{result.peak_bytes / 2**20:.0f}'
         yield f'{result.peak_bytes / first.peak_bytes:.3f}'

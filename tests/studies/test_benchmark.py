@@ -345,7 +345,7 @@ def test_what_a_training_step_does():
     assert result.params == sum(p.numel() for p in net.parameters())
     assert result.flops == 2 * measure('seresnet18', 32, 0, base_channels=8).macs
     assert result.kept_bytes > 0
-    assert (result.peak_bytes, result.kernels, result.fused_blocks) == (None, None, None)
+    assert (result.peak_bytes, result.kernels, result.fused_parts) == (None, None, None)
     grads, before = [], int(net.bn1.num_batches_tracked)
     net.conv1.weight.register_hook(grads.append)
     step()
@@ -432,14 +432,14 @@ def test_the_switch_needs_a_zoo_model():
         check_settings(Settings(fused='auto'), ['torchvision:resnet18'])
 
 
-def test_fused_blocks_are_told(monkeypatch):
+def test_fused_parts_are_told(monkeypatch):
     monkeypatch.setattr(switch, '_reason', lambda *_: None)
     settings = Settings(fused='auto')
     check_settings(settings, TINY)
     _, result, _ = prepared('seresnet18', FIRST_STEP, fused='auto')
-    assert result.fused_blocks == (8, 8)
-    assert '| 8 of 8 |' in with_times(result, settings)
-    assert '| blocks fused |' in with_times(result, settings)
+    assert result.fused_parts == (9, 9)  # two blocks a stage, and the stem
+    assert '| 9 of 9 |' in with_times(result, settings)
+    assert '| parts fused |' in with_times(result, settings)
 
 
 def with_times(result, settings):
