@@ -191,7 +191,7 @@ def test_the_tool_names_and_skips(demo, tmp_path, monkeypatch, capsys):
     name = f'data/demo/images/{victim.name}'
     tolerant = [*arguments[:3], '--skip-corrupt', 1, *arguments[3:]]
     reported = []
-    monkeypatch.setattr('mmengine.logging.print_log', lambda text, *options: reported.append(text))
+    monkeypatch.setattr('mmengine.logging.print_log', lambda text, *_, **__: reported.append(text))
     call_tool(monkeypatch, 'train.py', *tolerant)
     assert f'left out (1 of up to 1) of data/demo/train.json: {broken}' in reported[0]
     said = capsys.readouterr()
