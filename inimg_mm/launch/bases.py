@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 
 from mmengine.config import Config
@@ -11,6 +12,7 @@ from inimg_mm.carried import home
 from inimg_mm.errors import UsageError
 
 SCOPE = 'inimg_mm::'
+_FIND = Config._get_cfg_path
 
 
 @contextmanager
@@ -20,19 +22,24 @@ def bases_by_scope() -> Iterator[None]:
     mmengine knows the scopes of OpenMMLab's own packages, from a table, and looks for the bases of others
     beside the config. Under a host's own launch script these are not found.
     """
-    own = Config._get_cfg_path
 
     def find(name: str, filename: str) -> tuple[str, str | None]:
-        if not name.startswith(SCOPE):
-            return own(name, filename)
-        return str(base(name)), None
+        if name.startswith(SCOPE):
+            return str(base(name)), None
+        return _of_host(name) if '::' in name else _FIND(name, filename)
 
     # there is no public place for it: Config's method is asked for every base that a config names
     Config._get_cfg_path = staticmethod(find)
     try:
         yield
     finally:
-        Config._get_cfg_path = staticmethod(own)
+        Config._get_cfg_path = staticmethod(_FIND)
+
+
+@cache
+def _of_host(name: str) -> tuple[str, str | None]:
+    """What mmengine finds, which reads all metafiles of the host for each name."""
+    return _FIND(name, '')
 
 
 def base(name: str) -> Path:
