@@ -58,7 +58,7 @@ def fences(monkeypatch):
     def pooled_map(y, padding, dtype, pooled_map=stem_passes.pooled_map):
         return empty_map(pooled_map(y, padding, dtype))
 
-    for module in (passes, backward_passes, calibration_passes, image_passes, stem_passes):
+    for module in (passes, backward_passes, image_passes):
         monkeypatch.setattr(module, 'empty', empty)
     monkeypatch.setattr(passes, 'empty_map', empty_map)
     monkeypatch.setattr(stem_passes, 'pooled_map', pooled_map)
