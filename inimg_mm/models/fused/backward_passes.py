@@ -6,6 +6,7 @@ from torch import Tensor, distributed
 
 from . import channel_kernels, map_kernels
 from .geometry import Geometry, plan, power_of_two
+from .launcher import launch
 from .norms import NormCall
 from .passes import (
     CHANNELS,
@@ -17,7 +18,6 @@ from .passes import (
     constants,
     either,
     empty,
-    launch,
     partial_sums,
     tile,
     walk,

@@ -7,7 +7,8 @@ from torch import Tensor
 from . import calibration_kernels
 from .calibrate import cells
 from .geometry import Geometry, plan, power_of_two
-from .passes import MANY, Affine, Rows, launch, partial_sums, tile, walk
+from .launcher import launch
+from .passes import MANY, Affine, Rows, partial_sums, tile, walk
 
 
 def calibrate(z3: Tensor, y: Any, z2: Tensor, norm3: Affine, norm2: Affine, out: Tensor) -> None:

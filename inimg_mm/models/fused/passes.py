@@ -8,6 +8,7 @@ from torch import Tensor
 
 from . import channel_kernels, map_kernels
 from .geometry import PROGRAMS, Geometry, Plan, plan, power_of_two
+from .launcher import launch
 from .norms import NormCall, merged_statistics
 
 ROWS = 256
@@ -45,11 +46,6 @@ class Rows(NamedTuple):
 
     parts: tuple[Tensor, ...]
     plan: Plan
-
-
-def launch(kernel: Any, grid: tuple[int, ...], *args: Any, **constants: Any) -> None:
-    """Start a kernel; every launch of this package comes through here."""
-    kernel[grid](*args, **constants)
 
 
 def empty(*shape: int, like: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from . import stem_kernels
 from .geometry import Geometry, Plan, plan_rows
-from .passes import MANY, Affine, Rows, launch, partial_sums
+from .launcher import launch
+from .passes import MANY, Affine, Rows, partial_sums
 
 DTYPES = {torch.float32: tl.float32, torch.float16: tl.float16, torch.bfloat16: tl.bfloat16}
 
