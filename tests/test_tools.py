@@ -342,6 +342,7 @@ def test_a_mistake_is_found_behind_another_error(capsys):
     [
         'ablate.py',
         'benchmark.py',
+        'benchmark_launches.py',
         'compare_runs.py',
         'contact_sheet.py',
         'demo_report.py',

@@ -19,7 +19,8 @@ COMMANDS = [
 
 
 def test_every_tool_is_there():
-    tools = ('test', 'test_ensemble', 'ablate', 'compare_runs', 'plot_gates', 'plot_activations', 'benchmark')
+    tools = {'test', 'test_ensemble', 'ablate', 'compare_runs', 'plot_gates', 'plot_activations'}
+    tools |= {'benchmark', 'benchmark_launches'}
     assert {shlex.split(line)[1] for line in COMMANDS} == {f'tools/{name}.py' for name in tools}
 
 

@@ -6,6 +6,7 @@ from torch import Tensor, distributed
 
 from . import channel_kernels, map_kernels
 from .geometry import Geometry, plan, power_of_two
+from .launcher import launch
 from .norms import NormCall
 from .passes import (
     CHANNELS,
@@ -17,7 +18,7 @@ from .passes import (
     constants,
     either,
     empty,
-    launch,
+    partial_sums,
     tile,
     walk,
 )
@@ -40,10 +41,7 @@ def gradient_sums(
 ) -> Any:
     """The gradient behind the ReLU into ``q``, its sums (:class:`Rows`), and ``dy`` and ``dy2``."""
     divided = plan(geometry)
-    parts: Any = (None,) * 3
-    if sums:
-        number = 2 if norm2 is None else 3
-        parts = empty(number, geometry.samples * divided.chunks, geometry.channels, like=y).unbind()
+    parts: Any = partial_sums(2 if norm2 is None else 3, geometry, divided, y) if sums else (None,) * 3
     launch(
         map_kernels.gradient_sums,
         divided.grid,

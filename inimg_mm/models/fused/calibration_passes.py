@@ -7,7 +7,8 @@ from torch import Tensor
 from . import calibration_kernels
 from .calibrate import cells
 from .geometry import Geometry, plan, power_of_two
-from .passes import MANY, Affine, Rows, empty, launch, tile, walk
+from .launcher import launch
+from .passes import MANY, Affine, Rows, partial_sums, tile, walk
 
 
 def calibrate(z3: Tensor, y: Any, z2: Tensor, norm3: Affine, norm2: Affine, out: Tensor) -> None:
@@ -49,9 +50,7 @@ def gradients(
     """Write ``dl`` and ``dz3``; returns the sums (:class:`.Rows`) that gamma and beta need."""
     geometry = Geometry.of(z3, True)
     divided = plan(geometry)
-    parts: Any = (None, None)
-    if sums:
-        parts = empty(2, geometry.samples * divided.chunks, geometry.channels, like=z3).unbind()
+    parts: Any = partial_sums(2, geometry, divided, z3) if sums else (None, None)
     launch(
         calibration_kernels.calibration_gradients,
         divided.grid,

@@ -67,12 +67,14 @@ class Excite(Function):
     @staticmethod
     def forward(ctx: Any, u: Tensor, v: Any, w1: Tensor, b1: Any, v1: Any, w2: Tensor, b2: Any) -> Tensor:
         from . import gate_kernels, passes
+        from .launcher import launch
 
         (n, c), r, k = u.shape, len(w1), w2.shape[1]
         buffer = passes.empty(n * (k + c), like=u)
         code, g = buffer[: n * k].view(n, k), buffer[n * k :].view(n, c)
         tensors = (u, v, w1, b1, v1, w2, b2, code, g)
-        passes.launch(gate_kernels.excite, (n, 1, 1), *tensors, c, r, k, **layer_tile(r, c, v1 is not None))
+        tile = layer_tile(r, c, v1 is not None)
+        launch(gate_kernels.excite, (n, 1, 1), *tensors, c, r, k, **tile)
         ctx.save_for_backward(*tensors)
         return g
 
@@ -89,13 +91,13 @@ def layer_gradients(
 ) -> tuple[Any, ...]:
     """The gradients of the means, (N, L), and of the layers: of all tensors from ``u`` to ``b2``."""
     from . import gate_kernels, passes
+    from .launcher import launch
 
     (n, length), c, r, k = u.shape, g.shape[1], len(w1), w2.shape[1]
     tile = layer_tile(r, max(c, length), v1 is not None)
     sizes = n * c, n * k, n * length, 0 if v is None else n * length
     dz, dcode, du, dv = passes.empty(sum(sizes), like=u).split(sizes)
     given = (dg.contiguous(), g, code, w1, v1, w2)
-    launch = passes.launch
     launch(gate_kernels.mean_gradients, (n, 1, 1), *given, dz, dcode, du, dv, c, length, r, k, **tile)
     own = [None if w is None else torch.empty_like(w) for w in (w1, b1, v1, w2, b2)]
     part = min(tile['BJ'], 64)

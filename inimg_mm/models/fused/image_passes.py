@@ -9,7 +9,8 @@ from . import filter_kernels, image_kernels
 from .excitation import layer_tile
 from .geometry import power_of_two
 from .imaging import MOST_BANKS, Picture
-from .passes import empty, launch
+from .launcher import launch
+from .passes import empty
 
 ROWS = 64
 """About as many chunks as the patches of all samples are divided into, for one program to merge."""

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from . import channel_kernels, map_kernels
 from .geometry import PROGRAMS, Geometry, Plan, plan, power_of_two
+from .launcher import launch
 from .norms import NormCall, merged_statistics
 
 ROWS = 256
@@ -47,11 +48,6 @@ class Rows(NamedTuple):
     plan: Plan
 
 
-def launch(kernel: Any, grid: tuple[int, ...], *args: Any, **constants: Any) -> None:
-    """Start a kernel; every launch of this package comes through here."""
-    kernel[grid](*args, **constants)
-
-
 def empty(*shape: int, like: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """A tensor to write to, on the device of ``like``."""
     return torch.empty(shape, dtype=dtype, device=like.device)
@@ -60,6 +56,11 @@ def empty(*shape: int, like: Tensor, dtype: torch.dtype = torch.float32) -> Tens
 def empty_map(like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """A map to write to, with shape and layout of ``like``."""
     return torch.empty_like(like, dtype=dtype)
+
+
+def partial_sums(number: int, geometry: Geometry, divided: Plan, like: Tensor) -> tuple[Tensor, ...]:
+    """Rows for a pass to write ``number`` sums of each of its chunks to, each (rows, C)."""
+    return empty(number, geometry.samples * divided.chunks, geometry.channels, like=like).unbind()
 
 
 def constants(norm: Affine | None, number: int) -> tuple[Tensor | None, ...]:
@@ -82,8 +83,7 @@ def tile(geometry: Geometry, divided: Plan) -> dict[str, Any]:
 def moments(y: Tensor, geometry: Geometry, squares: bool) -> Rows:
     """Means of the chunks, and their sums of squares about them."""
     divided = plan(geometry, 4096) if geometry.channels_last else plan(geometry)
-    rows = geometry.samples * divided.chunks
-    parts = empty(1 + squares, rows, geometry.channels, like=y).unbind()
+    parts = partial_sums(1 + squares, geometry, divided, y)
     second = parts[1] if squares else None
     where = walk(geometry, divided)
     launch(map_kernels.moments, divided.grid, y, parts[0], second, *where, **tile(geometry, divided))
@@ -254,7 +254,7 @@ def apply(
         The means of the output's chunks, if they are asked for.
     """
     divided = plan(geometry, programs=MANY)
-    means = empty(geometry.samples * divided.chunks, geometry.channels, like=y) if averaged else None
+    means = partial_sums(1, geometry, divided, y)[0] if averaged else None
     launch(
         map_kernels.apply,
         divided.grid,

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from . import stem_kernels
 from .geometry import Geometry, Plan, plan_rows
-from .passes import MANY, Affine, Rows, empty, launch
+from .launcher import launch
+from .passes import MANY, Affine, Rows, partial_sums
 
 DTYPES = {torch.float32: tl.float32, torch.float16: tl.float16, torch.bfloat16: tl.bfloat16}
 
@@ -56,9 +57,7 @@ def gradients(
     """Write ``dy``; returns the sums (:class:`.Rows`) that gamma and beta need."""
     geometry = Geometry.of(y, per_sample=True)
     divided = plan_rows(geometry, *(-(-side // 2) for side in y.shape[2:]))
-    parts: Any = (None, None)
-    if sums:
-        parts = empty(2, geometry.samples * divided.chunks, geometry.channels, like=y).unbind()
+    parts: Any = partial_sums(2, geometry, divided, y) if sums else (None, None)
     launch(
         stem_kernels.pool_gradients,
         divided.grid,

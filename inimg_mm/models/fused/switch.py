@@ -6,7 +6,9 @@
   (``TRITON_INTERPRET=1``) on a CPU, which is slow and proves the kernels. Where nothing can be fused, a
   warning says why.
 
-``INIMG_MM_FUSED=0`` in the environment turns all off.
+``INIMG_MM_FUSED=0`` in the environment turns all off. ``INIMG_MM_FAST_LAUNCH=1`` launches the kernels a
+shorter way than Triton's, with a version of Triton for which that was tested: :mod:`.launcher`. It is off by
+default, and no card has run it either.
 
 No card has run these kernels yet: the interpreter proved their numbers, the compiler their code. So the first
 use on a device, of each dtype and layout, computes a small block both ways, forward and backward; where that
@@ -108,7 +110,23 @@ def _machine(kind: str, index: int | None, dtype: torch.dtype, fused: Fused) -> 
 
 
 def _trial(device: torch.device, dtype: torch.dtype, channels_last: bool) -> str | None:
-    """What speaks against the kernels on ``device``: a small block is computed both ways."""
+    """What speaks against the kernels on ``device``: a small block is computed both ways.
+
+    Where launches are fast, twice: those of the second time all take the short way. If that is what fails,
+    it is turned off, and the third time counts.
+    """
+    from . import launcher
+
+    reason = _difference(device, dtype, channels_last)
+    if launcher.is_short():
+        reason = reason or _difference(device, dtype, channels_last)
+        if reason is not None:
+            launcher.turn_off(reason)
+            reason = _difference(device, dtype, channels_last)
+    return reason
+
+
+def _difference(device: torch.device, dtype: torch.dtype, channels_last: bool) -> str | None:
     from .trial import difference
 
     try:

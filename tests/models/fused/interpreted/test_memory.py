@@ -10,6 +10,7 @@ from inimg_mm.models.fused import (
     backward_passes,
     calibration_passes,
     image_passes,
+    launcher,
     norm_act,
     passes,
     stem,
@@ -58,7 +59,7 @@ def fences(monkeypatch):
     def pooled_map(y, padding, dtype, pooled_map=stem_passes.pooled_map):
         return empty_map(pooled_map(y, padding, dtype))
 
-    for module in (passes, backward_passes, calibration_passes, image_passes, stem_passes):
+    for module in (passes, backward_passes, image_passes):
         monkeypatch.setattr(module, 'empty', empty)
     monkeypatch.setattr(passes, 'empty_map', empty_map)
     monkeypatch.setattr(stem_passes, 'pooled_map', pooled_map)
@@ -134,11 +135,11 @@ def launches(monkeypatch):
     norm_act(*maps(2, 4, 3, 3, number=1), nn.BatchNorm2d(4), None, True)
     count = [0]
 
-    def counted(*arguments, launch=passes.launch, **options):
+    def counted(*arguments, launch=launcher.launch, **options):
         count[0] += 1
         launch(*arguments, **options)
 
-    for module in (passes, backward_passes, calibration_passes, image_passes, stem_passes):
+    for module in (launcher, passes, backward_passes, calibration_passes, image_passes, stem_passes):
         monkeypatch.setattr(module, 'launch', counted)
     return count
 
