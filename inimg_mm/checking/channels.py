@@ -14,7 +14,10 @@ from .backbones import owners
 from .findings import FAULT, OK, Finding
 from .outline import Outline
 
-HEADS = ('head', 'decode_head', 'auxiliary_head', 'rpn_head', 'bbox_head', 'mask_head', 'panoptic_head')
+HEADS = (
+    'head', 'decode_head', 'auxiliary_head', 'rpn_head', 'bbox_head', 'mask_head', 'panoptic_head',
+    'semantic_head',
+)  # fmt: skip
 """Parts of the hosts' models that read the feature maps of the backbone, or of the necks behind it."""
 SIDE = 128
 """Pixels of the pieces of images on which channels are compared."""
