@@ -82,38 +82,6 @@ def _sees(path: str) -> bool:
     return last in SEEING or (last == '0' and parent in SEEING)
 
 
-JOINTS = ('out_channels', 'num_keypoints', 'num_joints')
-"""How mmpose's heads call the number of their joints."""
-COORDINATES = ('MotionRegressionHead',)
-"""Those whose ``out_channels`` counts the coordinates of each joint."""
-
-
-def joint_lines(model: Node) -> Iterator[tuple[str, Node, str]]:
-    """Where mmpose's heads say how many joints they have: place and settings of each, and the argument.
-
-    A head inside another counts, its codec does not.
-    """
-    for path, node in walk(model.get('head') or {}, 'model.head'):
-        last = path.split('.')[-1]
-        if last in ('head', 'pose_cfg', 'keypoint_head_cfg') or last.isdigit():
-            names = [name for name in JOINTS if isinstance(node.get(name), int)]
-            if names and type_name(node) not in COORDINATES:
-                yield path, node, names[0]
-
-
-def joints_of_line(cfg: Any, line: str, joints: int) -> int:
-    """What a line of :func:`joint_lines` has to be: the number of joints, but for mmpose's special codecs."""
-    head = cfg['model'].get('head') or {}
-    if line.endswith('keypoint_head_cfg.out_channels'):  # one hand of two, in depth
-        return joints // 2 * head['keypoint_head_cfg'].get('depth_size', 64)
-    for codec in nodes([head, cfg.get('codec')]):
-        if codec.get('heatmap_type') == 'combined' and line.endswith('out_channels'):
-            return 3 * joints  # a heat map and two offsets each
-        if codec.get('remove_root') and line.endswith('num_joints'):
-            return joints - 1
-    return joints
-
-
 def defaults_of(kind: Any) -> dict[str, Any]:
     """What a class or a function takes for arguments that are not given, those of its parents included."""
     functions = [kind] if callable(kind) else []

@@ -1,13 +1,4 @@
 # Inner-Imaging-PyramidNet-110 (D+A+F), alpha 270, on CIFAR-100.
 # The paper's settings on CIFAR are not known to us: the plain net's recipe.
-_base_ = [
-    '../_base_/models/cifar.py',
-    '../_base_/datasets/cifar100_bs128.py',
-    '../_base_/schedules/cifar_pyramid_300e.py',
-    'mmpretrain::_base_/default_runtime.py',
-]
-model = dict(
-    backbone=dict(type='inimg_mm.PyramidNet', depth=110, alpha=270, attention=dict(type='InnerImaging')),
-    head=dict(in_channels=286, num_classes=100),
-)
-optim_wrapper = dict(optimizer=dict(lr=0.5))
+_base_ = 'pyramid110-a270_1xb128_cifar100.py'
+model = dict(backbone=dict(attention=dict(type='InnerImaging')))

@@ -1,18 +1,5 @@
 # SE-PreAct-ResNet-164 on CIFAR-100.
 # The paper says "the standard protocol" and no more: the plain net's recipe. The norms around the stem are its
 # authors'.
-_base_ = [
-    '../_base_/models/cifar.py',
-    '../_base_/datasets/cifar100_bs128.py',
-    '../_base_/schedules/cifar_preact_164e.py',
-    'mmpretrain::_base_/default_runtime.py',
-]
-model = dict(
-    backbone=dict(
-        type='inimg_mm.PreActResNet',
-        depth=164,
-        input_norm=True,
-        attention=dict(type='SE', bias=False),
-    ),
-    head=dict(in_channels=256, num_classes=100),
-)
+_base_ = 'preact-r164_1xb128_cifar100.py'
+model = dict(backbone=dict(input_norm=True, attention=dict(type='SE', bias=False)))

@@ -9,18 +9,10 @@ from mmengine.config import Config
 from mmengine.fileio import list_from_file
 from mmengine.registry import DATASETS, MODELS
 
-from inimg_mm.config_tree import (
-    Node,
-    datasets_of,
-    defaults_of,
-    joint_lines,
-    joints_of_line,
-    type_name,
-    walk,
-)
+from inimg_mm.config_tree import Node, datasets_of, defaults_of, type_name, walk
 from inimg_mm.data_files.annotation_files import read_annotations
 from inimg_mm.data_files.class_lists import labels_in_list
-from inimg_mm.host_facts import predicts
+from inimg_mm.host_facts import joint_lines, joints_of_line, predicts
 
 from .findings import FAULT, NOTE, OK, Finding
 

@@ -4,35 +4,35 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from mmengine.config import Config
-from mmengine.registry import DefaultScope
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from inimg_mm.config_tree import Node
 from inimg_mm.hosts.made_up import image_channels
 from inimg_mm.models.backbones import Backbone
-from inimg_mm.registry import build_model
 
 from .backbones import owners
 from .findings import FAULT, OK, Finding
+from .outline import Outline
 
-HEADS = ('head', 'decode_head', 'auxiliary_head', 'rpn_head', 'bbox_head', 'mask_head', 'panoptic_head')
+HEADS = (
+    'head', 'decode_head', 'auxiliary_head', 'rpn_head', 'bbox_head', 'mask_head', 'panoptic_head',
+    'semantic_head',
+)  # fmt: skip
 """Parts of the hosts' models that read the feature maps of the backbone, or of the necks behind it."""
 SIDE = 128
 """Pixels of the pieces of images on which channels are compared."""
 
 
-def misfits(cfg: Config) -> list[Finding]:
-    """The faults of :func:`check_channels` in a config, without memory or time for its weights.
+def misfits(outline: Outline) -> list[Finding]:
+    """The faults of :func:`check_channels` that an outline shows.
 
     What does not run on tensors without values is left out.
     """
+    cfg = outline.cfg
     try:
-        with FakeTensorMode(), DefaultScope.overwrite_default_scope(cfg.default_scope):
-            model = build_model(cfg)
+        with outline.at_work():
             images = torch.empty(2, image_channels(cfg.model), SIDE, SIDE)
-            parts = list(owners(cfg, model))
+            parts = list(owners(cfg, outline.model))
             found = [check_channels(node, part, images, place)[0] for place, node, part in parts]
     except Exception:  # which the training itself will say
         return []

@@ -29,6 +29,7 @@ from .findings import FAULT, NOTE, OK, UNCHECKED, Finding, Stop, failure
 from .from_scratch import check_from_scratch, frozen_parts
 from .heatmaps import check_heatmaps
 from .one_step import take_a_step
+from .outline import Outline
 from .remedies import with_tried_remedies
 from .weights import check_initialisation, check_whole, pretrained_nodes, without_files
 
@@ -84,7 +85,7 @@ def _findings(
 
 def _checks(cfg: Config, checkpoint: str | None, init: bool, trust: bool, read: Reader) -> Iterator[Finding]:
     yield from check_agreement(cfg, ('train_dataloader', 'val_dataloader'))
-    yield from check_heatmaps(cfg)
+    yield from check_heatmaps(Outline(cfg))
     if not cfg.get('load_from') and not cfg.get('resume'):
         yield from check_from_scratch(cfg)
     model = _build(cfg if init else without_files(cfg))

@@ -1,33 +1,31 @@
 """Whether a keypoint model's heatmaps are of the size that its codec makes."""
 
 import torch
-from mmengine.config import Config
-from mmengine.registry import DefaultScope
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from inimg_mm.config_tree import walk
 from inimg_mm.hosts.made_up import image_channels
-from inimg_mm.registry import build_model
 
 from .findings import FAULT, Finding
+from .outline import Outline
 
 STRIDE = 32
 """Of the last map of most nets: an image of other sides is rounded up to a multiple of it."""
 
 
-def check_heatmaps(cfg: Config) -> list[Finding]:
+def check_heatmaps(outline: Outline) -> list[Finding]:
     """A fault if the head gives heatmaps of another size than those that the model is to learn.
 
-    No memory or time is taken for its weights. What does not run on tensors without values is left out.
+    What does not run on tensors without values is left out.
     """
+    cfg = outline.cfg
     codec = (cfg.model.get('head') or {}).get('decoder')
     if not isinstance(codec, dict) or not {'input_size', 'heatmap_size'} <= set(codec):
         return []
     width, height = codec['input_size']
     try:
-        with FakeTensorMode(), DefaultScope.overwrite_default_scope(cfg.default_scope):
-            model = build_model(cfg).eval()
+        with outline.at_work():
+            model = outline.model.eval()
             maps = model.head(model.extract_feat(torch.empty(1, image_channels(cfg.model), height, width)))
     except Exception:  # which the training itself will say
         return []

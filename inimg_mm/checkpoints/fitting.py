@@ -195,7 +195,7 @@ def whole_fit(model: nn.Module, state: StateDict) -> tuple[Fit, Fit]:
     Returns:
         The fit of the model, and that of its backbone to the tensors named ``backbone.*``.
     """
-    own = model.state_dict()
+    own = model.state_dict(keep_vars=True)  # as they are: only names and shapes count
     backbones = [{name: v for name, v in d.items() if name.startswith(BACKBONE)} for d in (own, state)]
     return match(own, state), match(*backbones)
 
@@ -205,7 +205,7 @@ def is_enough(fit: Fit) -> bool:
     return fit.share >= ENOUGH and len(fit.stray) <= (1 - ENOUGH) * len(fit.loaded)
 
 
-def check_fit(cfg: Config, checkpoint: Opened, heads: bool = True) -> None:
+def check_fit(cfg: Config, checkpoint: Opened, heads: bool = True, model: nn.Module | None = None) -> None:
     """Refuse a checkpoint of another model, of which mmengine loads what it can and warns.
 
     One that fits, and was trained with other arguments that change no shape, is warned of.
@@ -214,6 +214,7 @@ def check_fit(cfg: Config, checkpoint: Opened, heads: bool = True) -> None:
         cfg: Config of the model.
         checkpoint: The checkpoint.
         heads: Whether all must fit, or the backbone is enough, as for training on other classes.
+        model: The model, of which names and shapes are looked at, if it is built already.
 
     Raises:
         UsageError: If too little fits, or the checkpoint is in shards that only resuming reads.
@@ -223,7 +224,7 @@ def check_fit(cfg: Config, checkpoint: Opened, heads: bool = True) -> None:
             f'{checkpoint.source} is a folder of shards, which only --resume reads; zero_to_fp32.py, that '
             'DeepSpeed leaves in the work folder, makes one file of them'
         )
-    fit, backbone = whole_fit(build_model(cfg), checkpoint.state)
+    fit, backbone = whole_fit(build_model(cfg) if model is None else model, checkpoint.state)
     if is_enough(fit) or (not heads and is_enough(backbone)):
         warn_of_differences(cfg, checkpoint)
         return

@@ -7,10 +7,10 @@ from typing import Any
 from mmengine.logging import print_log
 from PIL import Image
 
-from inimg_mm.config_tree import Node, datasets_of, joint_lines, joints_of_line, nodes
+from inimg_mm.config_tree import Node, datasets_of, nodes
 from inimg_mm.data_files.image_files import SUFFIXES
 from inimg_mm.errors import UsageError
-from inimg_mm.host_facts import HOSTS, predicts
+from inimg_mm.host_facts import HOSTS, joint_lines, joints_of_line, predicts
 
 from . import own_annotations, own_classes, own_keypoints, own_pipelines
 from .own_annotations import EVALUATORS, SPLITS

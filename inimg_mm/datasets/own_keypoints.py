@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from inimg_mm.errors import UsageError
@@ -169,15 +169,9 @@ def _sigmas(names: Sequence[str], given: Any, where: str) -> tuple[list[float], 
 
 def _checked_pairs(names: Sequence[str], given: Any, where: str) -> dict[str, str]:
     """Each keypoint's other side, from pairs of names or of numbers from 1."""
+    pairs = f'flip_pairs are pairs of keypoints, as in (({names[0]!r}, {names[-1]!r}),)'
     swaps: dict[str, str] = {}
-    for pair in given if isinstance(given, list | tuple) else [given]:
-        try:
-            one, other = (_named(names, end) for end in pair)
-        except (TypeError, ValueError, KeyError, IndexError):
-            raise UsageError(
-                f'{where}flip_pairs are pairs of keypoints, as in (({names[0]!r}, {names[-1]!r}),), and '
-                f'{pair!r} is none; the keypoints are {list(names)}'
-            ) from None
+    for one, other in _named_pairs(names, given, where + pairs, f'none; the keypoints are {list(names)}'):
         if one == other or {one, other} & set(swaps):
             raise UsageError(
                 f'{where}flip_pairs have {one!r} and {other!r}, and each keypoint is in one pair at most'
@@ -187,17 +181,18 @@ def _checked_pairs(names: Sequence[str], given: Any, where: str) -> dict[str, st
 
 
 def _links(names: Sequence[str], skeleton: Any, where: str) -> list[tuple[str, str]]:
-    links = []
-    for link in skeleton if isinstance(skeleton, list | tuple) else [skeleton]:
+    links = f'a skeleton links keypoints by their names or numbers, 1 to {len(names)}'
+    return list(_named_pairs(names, skeleton, where + links, 'no such link'))
+
+
+def _named_pairs(names: Sequence[str], given: Any, rule: str, verdict: str) -> Iterator[tuple[str, str]]:
+    """Pairs of keypoints that are given by names or by numbers from 1; of one that is not, what to say."""
+    for pair in given if isinstance(given, list | tuple) else [given]:
         try:
-            start, end = (_named(names, one) for one in link)
+            one, other = (_named(names, end) for end in pair)
         except (TypeError, ValueError, KeyError, IndexError):
-            raise UsageError(
-                f'{where}a skeleton links keypoints by their names or numbers, 1 to {len(names)}, and '
-                f'{link!r} is no such link'
-            ) from None
-        links.append((start, end))
-    return links
+            raise UsageError(f'{rule}, and {pair!r} is {verdict}') from None
+        yield one, other
 
 
 def _named(names: Sequence[str], end: Any) -> str:

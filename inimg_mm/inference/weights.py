@@ -59,7 +59,7 @@ def load_model(cfg: Config, checkpoint: str | Path, trust: bool = False) -> Any:
         UsageError: If it is of another model.
     """
     opened = open_checkpoint(checkpoint, trust)
-    check_fit(cfg, opened)
     model = build_model(cfg)
+    check_fit(cfg, opened, model=model)
     load_state_dict(model, opened.state)
     return model.to(get_device()).eval()

@@ -15,6 +15,7 @@ from inimg_mm.checking.agreement import check_agreement
 from inimg_mm.checking.channels import misfits
 from inimg_mm.checking.from_scratch import check_from_scratch
 from inimg_mm.checking.heatmaps import check_heatmaps
+from inimg_mm.checking.outline import Outline
 from inimg_mm.checkpoints.fitting import check_fit
 from inimg_mm.checkpoints.reading import open_checkpoint
 from inimg_mm.data_files.checks import check_annotations, check_data
@@ -107,16 +108,17 @@ def _checked(cfg: Config, trust: bool) -> tuple[str | None, Any]:
         The checkpoint that it starts or goes on from, and the schedule of its learning rate.
     """
     check_strategy(cfg)
+    outline = Outline(cfg)
     start, resuming = starting_point(cfg, trust), bool(cfg.get('resume'))
     if start and not (resuming and start.in_parts):  # which mmengine's strategy puts together
-        check_fit(cfg, start, heads=resuming)
+        check_fit(cfg, start, heads=resuming, model=outline.model)
     source, schedule = start.source if start else None, cfg.get('param_scheduler')
     if start and resuming:
         schedule = kept_schedule(cfg, start)
     del start  # before the next one is read
     check_data(cfg, ('train_dataloader', 'val_dataloader'))
     agreement = check_agreement(cfg, ('train_dataloader', 'val_dataloader'))
-    require([*agreement, *misfits(cfg), *check_heatmaps(cfg)])
+    require([*agreement, *misfits(outline), *check_heatmaps(outline)])
     check_pretrained(cfg, trust)
     if source is None:
         tell(check_from_scratch(cfg))

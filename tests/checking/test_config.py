@@ -13,6 +13,7 @@ from inimg_mm import zoo
 from inimg_mm.checking.channels import misfits
 from inimg_mm.checking.config import check_config
 from inimg_mm.checking.findings import NOTE, OK, Finding
+from inimg_mm.checking.outline import Outline
 from inimg_mm.checking.remedies import options_of
 from inimg_mm.errors import UsageError
 from inimg_mm.launch import load_config
@@ -411,9 +412,9 @@ def test_exit_status_and_words():
 
 def test_channels_at_the_start_of_a_training():
     """The same is said without a weight being made."""
-    (fault,) = misfits(load_config(DETECTOR, {'model.neck.in_channels': [32, 64, 128, 512]}))
+    (fault,) = misfits(Outline(load_config(DETECTOR, {'model.neck.in_channels': [32, 64, 128, 512]})))
     assert fault.remedy == 'model.neck.in_channels=[32,64,128,256]'
-    assert misfits(load_config(DETECTOR)) == []
+    assert misfits(Outline(load_config(DETECTOR))) == []
 
 
 def test_a_norm_that_does_not_learn_and_is_zero():

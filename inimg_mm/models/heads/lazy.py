@@ -1,9 +1,11 @@
 """The registered names of the heads; building one imports its host."""
 
+from importlib import import_module
 from typing import Any
 
 from torch import nn
 
+from inimg_mm.host_facts import HOSTS
 from inimg_mm.registry import MODELS
 
 
@@ -18,12 +20,7 @@ def fcn_skip_head(**options: Any) -> nn.Module:
         ImportError: If mmseg is not installed.
         UsageError: If an option is out of its range or cannot be honoured; the message names the choices.
     """
-    try:
-        import mmseg.models  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            f"inimg_mm.FCNSkipHead is a head of mmseg (pip install 'inimg-mm[seg]'): {error}"
-        ) from error
+    _import_host('mmseg', 'FCNSkipHead')
     from .fcn_skip import FCNSkipHead
 
     return FCNSkipHead(**options)
@@ -40,12 +37,17 @@ def inception_head(**options: Any) -> nn.Module:
         ImportError: If mmpretrain is not installed.
         UsageError: If an option is out of its range; the message names the choices.
     """
-    try:
-        import mmpretrain.models  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            f"inimg_mm.InceptionHead is a head of mmpretrain (pip install 'inimg-mm[mm]'): {error}"
-        ) from error
+    _import_host('mmpretrain', 'InceptionHead')
     from .inception import InceptionHead
 
     return InceptionHead(**options)
+
+
+def _import_host(host: str, head: str) -> None:
+    """Import the host of a head, whose classes its module needs; say what installs it where it is missing."""
+    try:
+        import_module(f'{host}.models')
+    except ImportError as error:
+        raise ImportError(
+            f"inimg_mm.{head} is a head of {host} (pip install 'inimg-mm[{HOSTS[host].extra}]'): {error}"
+        ) from error
