@@ -267,17 +267,25 @@ def test_shares_join_in_the_order_of_the_data_set():
 @pytest.mark.slow
 @pytest.mark.usefixtures('on_cpu')
 @pytest.mark.parametrize(('config', 'samples'), [(CLASSIFIER, 9), (SEGMENTER, 3)])
-def test_two_ranks_write_what_one_writes(untrained, folder, tmp_path, config, samples):
-    tool = [TOOLS / 'test.py', config, untrained(config), '--work-dir', tmp_path / 'w']
-    options = [f'{key}={value}' for key, value in IN_PROCESS.items()]
+def test_two_ranks_write_what_one_writes(untrained, folder, tmp_path, config, samples, monkeypatch):
+    words = [config, untrained(config), '--work-dir', tmp_path / 'w']
+    options = ['--cfg-options', *(f'{key}={value}' for key, value in IN_PROCESS.items())]
     options += ['test_dataloader.batch_size=1', f'test_dataloader.dataset.indices={samples}']
-    ranks = ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node=2']
-    texts = []
-    for name, start, launcher in (('one', [], []), ('two', ranks, ['--launcher', 'pytorch'])):
-        out = tmp_path / f'{name}.json'
-        words = [sys.executable, '-W', 'ignore', *start, *tool, '--predictions', out, *launcher]
-        run(*words, '--cfg-options', *options, cwd=folder)
-        texts.append(out.read_text())
+    one, two = tmp_path / 'one.json', tmp_path / 'two.json'
+    monkeypatch.chdir(folder)
+    call_tool(monkeypatch, 'test.py', *words, '--predictions', one, *options)
+    ranks = [
+        sys.executable,
+        '-W',
+        'ignore',
+        '-m',
+        'torch.distributed.run',
+        '--standalone',
+        '--nproc-per-node=2',
+    ]
+    words += ['--launcher', 'pytorch', '--predictions', two]
+    run(*ranks, '--nproc-per-node=2', TOOLS / 'test.py', *words, *options, cwd=folder)
+    texts = [path.read_text() for path in (one, two)]
     assert texts[0] == texts[1]
     found = json.loads(texts[0])
     assert len(found['images'] if 'images' in found else {line['image_id'] for line in found}) == samples
