@@ -43,7 +43,7 @@ def moments(y=None, c=48, sc=96, hw=96, steps=3, tile=32, **options):
 
     y = torch.zeros(64) if y is None else y
     args = y, torch.zeros(64), options.pop('squares', None), hw, c, 4608, 1, sc, steps
-    constants = dict(BP=tile, BC=16, CL=False, FULL=True) | options
+    constants = dict(BP=tile, BC=16, CL=False, FULL=True, EIGHT=False) | options
     return map_kernels.moments, (1, 2, 3), args, constants
 
 

@@ -11,7 +11,7 @@ which has 1 / r^2 of their size.
 Launches in training: 4 forward and 6 backward.
 """
 
-from functools import lru_cache
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -74,9 +74,12 @@ class Cells(NamedTuple):
     most: int
 
 
-@lru_cache(maxsize=256)
+@cache
 def cells(number: int, positions: int, device: torch.device) -> Cells:
-    """The cells that nearest upsampling from ``number`` to ``positions`` reads, as torch itself chooses."""
+    """The cells that nearest upsampling from ``number`` to ``positions`` reads, as torch itself chooses.
+
+    They stay where they are in memory: CUDA graphs read them.
+    """
     with torch.inference_mode(False):
         ramp = torch.arange(number, dtype=torch.float32).view(1, 1, number, 1)
         index = F.interpolate(ramp, (positions, 1)).flatten().long()

@@ -31,7 +31,7 @@ def _logits(y, z2, at, p, oc, mask, rows, cols, n, W, W2, sn2, sp2, sc2, limit, 
 def calibrate(
     z3, y, z2, out, mean, scale, weight, bias, mean2, scale2, weight2, bias2, rows, cols,
     HW, C, sn, sp, sc, steps, W, W2, sn2, sp2, sc2, eps, eps2,
-    BP: tl.constexpr, BC: tl.constexpr, CL: tl.constexpr, FULL: tl.constexpr,
+    BP: tl.constexpr, BC: tl.constexpr, CL: tl.constexpr, FULL: tl.constexpr, EIGHT: tl.constexpr,
     RUNNING: tl.constexpr, RUNNING2: tl.constexpr,
 ):  # fmt: skip
     """Write ``out``."""
@@ -39,6 +39,8 @@ def calibrate(
     n = tl.num_programs(2) - 1 - tl.program_id(2)
     oc = tl.program_id(0) * BC + tl.arange(0, BC)
     cm = oc < C
+    if EIGHT:
+        sc = sc // 8 * 8
     limit = HW if CL else sc
     base = n.to(tl.int64) * sn
     mu, r, a, b = norm_constants(mean, scale, weight, bias, oc, cm, eps, RUNNING)
@@ -58,7 +60,7 @@ def calibration_gradients(
     go, z3, y, z2, dl, dz3, mean, scale, weight, bias, mean2, scale2, weight2, bias2, rows, cols,
     sums, centred, beta, gamma, inverse_count,
     HW, C, sn, sp, sc, steps, W, W2, sn2, sp2, sc2, eps, eps2,
-    BP: tl.constexpr, BC: tl.constexpr, CL: tl.constexpr, FULL: tl.constexpr,
+    BP: tl.constexpr, BC: tl.constexpr, CL: tl.constexpr, FULL: tl.constexpr, EIGHT: tl.constexpr,
     RUNNING: tl.constexpr, RUNNING2: tl.constexpr,
 ):  # fmt: skip
     """Of ``dt = go sigmoid(l)`` and ``dl = go t sigmoid(l) (1 - sigmoid(l))`` what is asked for.
@@ -70,6 +72,8 @@ def calibration_gradients(
     n = tl.program_id(2)
     oc = tl.program_id(0) * BC + tl.arange(0, BC)
     cm = oc < C
+    if EIGHT:
+        sc = sc // 8 * 8
     limit = HW if CL else sc
     base = n.to(tl.int64) * sn
     mu, r, a, b = norm_constants(mean, scale, weight, bias, oc, cm, eps, RUNNING)

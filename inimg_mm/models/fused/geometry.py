@@ -78,7 +78,7 @@ def plan(geometry: Geometry, values: int = 2048, programs: int = PROGRAMS) -> Pl
 
     A kernel is compiled for each tile. Maps of 512 and more positions share one; smaller ones have at most
     nine more in NCHW and five more in channels-last. In NCHW each is compiled twice: for maps whose size 16
-    divides, too.
+    divides, too; that of the large ones once more, for sizes that 8 divides.
 
     Args:
         geometry: The map's.

@@ -21,7 +21,7 @@ from mmengine.logging import print_log
 ENVIRONMENT = 'INIMG_MM_FAST_LAUNCH'
 """The environment variable that asks for the short way."""
 
-TESTED = ('3.5.1',)
+TESTED = ('3.5.1', '3.6.0')
 """The versions of Triton whose launches were compared with the short way's."""
 
 

@@ -4,7 +4,7 @@ A program has a tile of BP positions and BC channels, and walks ``steps`` tiles 
 at once where a channels-last map needs no number a sample). Element (n, p, c) of a map is at
 ``n * sn + p * sp + c * sc``; channels last is CL. Arithmetic is in float32, about the mean of the norm.
 An absent tensor is None. FULL: C is a multiple of BC. RUNNING: ``scale`` is a running variance, otherwise
-1 / deviation.
+1 / deviation. EIGHT: ``sc`` is a multiple of 8, and the compiler, who asks about 16 alone, is to know it.
 
 Partial sums go to rows of their own (``rows[program of a sample, channel]``), which a kernel of
 :mod:`.channel_kernels` adds up: no atomics, so that results repeat bit for bit.
@@ -42,14 +42,16 @@ def tile_mask(p, limit, cm, BC: tl.constexpr, FULL: tl.constexpr):
 @triton.jit(do_not_specialize=UNSPECIALIZED)
 def moments(
     y, means, squares, HW, C, sn, sp, sc, steps,
-    BP: tl.constexpr, BC: tl.constexpr, CL: tl.constexpr, FULL: tl.constexpr,
+    BP: tl.constexpr, BC: tl.constexpr, CL: tl.constexpr, FULL: tl.constexpr, EIGHT: tl.constexpr,
 ):  # fmt: skip
     """Each chunk's mean and, where asked for, its sum of squares about that mean."""
     s = tl.program_id(1)
     n = tl.program_id(2)
     oc = tl.program_id(0) * BC + tl.arange(0, BC)
     cm = oc < C
-    # NCHW: sc is HW and known to be a multiple of 16 where it is, which keeps masked accesses wide
+    # NCHW: sc is HW and known to be a multiple of 16 or 8 where it is, which keeps masked accesses wide
+    if EIGHT:
+        sc = sc // 8 * 8
     limit = HW if CL else sc
     start = y + n.to(tl.int64) * sn
     first = tl.minimum(s * steps * BP, limit - 1)
@@ -77,7 +79,7 @@ def moments(
 def apply(
     y, x, g, out, means, mean, scale, weight, bias, mean2, scale2, weight2, bias2,
     HW, C, sn, sp, sc, steps, eps, eps2,
-    BP: tl.constexpr, BC: tl.constexpr, CL: tl.constexpr, FULL: tl.constexpr,
+    BP: tl.constexpr, BC: tl.constexpr, CL: tl.constexpr, FULL: tl.constexpr, EIGHT: tl.constexpr,
     RUNNING: tl.constexpr, RELU: tl.constexpr,
 ):  # fmt: skip
     """``out = relu(x + g (a (y - mean) + beta))``; with ``mean2``, x is first normed by its own constants.
@@ -89,6 +91,8 @@ def apply(
     n = tl.num_programs(2) - 1 - tl.program_id(2)
     oc = tl.program_id(0) * BC + tl.arange(0, BC)
     cm = oc < C
+    if EIGHT:
+        sc = sc // 8 * 8
     limit = HW if CL else sc
     base = n.to(tl.int64) * sn
     mu, r, a, b = norm_constants(mean, scale, weight, bias, oc, cm, eps, RUNNING)
@@ -126,7 +130,7 @@ def apply(
 def gradient_sums(
     go, out, y, y2, g, q, dy, dy2, mean, scale, weight, bias, mean2, scale2, weight2, bias2,
     sums, centred, centred2, HW, C, sn, sp, sc, steps, eps, eps2,
-    BP: tl.constexpr, BC: tl.constexpr, CL: tl.constexpr, FULL: tl.constexpr,
+    BP: tl.constexpr, BC: tl.constexpr, CL: tl.constexpr, FULL: tl.constexpr, EIGHT: tl.constexpr,
     RUNNING: tl.constexpr, RELU: tl.constexpr,
 ):  # fmt: skip
     """q, the gradient behind the ReLU, and its sums over each chunk: of q, q (y - mean) and q (y2 - mean2).
@@ -138,6 +142,8 @@ def gradient_sums(
     n = tl.program_id(2)
     oc = tl.program_id(0) * BC + tl.arange(0, BC)
     cm = oc < C
+    if EIGHT:
+        sc = sc // 8 * 8
     limit = HW if CL else sc
     base = n.to(tl.int64) * sn
     mu, r, a, b = norm_constants(mean, scale, weight, bias, oc, cm, eps, RUNNING)
@@ -193,7 +199,7 @@ def gradient_sums(
 def input_gradients(
     q, y, y2, g, du, dv, dy, dy2, mean, scale, weight, bias, mean2, scale2, weight2,
     beta, gamma, beta2, gamma2, inverse_count, HW, C, sn, sp, sc, steps, inverse_hw, eps, eps2,
-    BP: tl.constexpr, BC: tl.constexpr, CL: tl.constexpr, FULL: tl.constexpr,
+    BP: tl.constexpr, BC: tl.constexpr, CL: tl.constexpr, FULL: tl.constexpr, EIGHT: tl.constexpr,
     RUNNING: tl.constexpr, RELU: tl.constexpr,
 ):  # fmt: skip
     """``dy = a (g q + du / HW - dbeta / M - x^ dgamma / M)``, and the shortcut's: ``q + dv / HW``, in place.
@@ -205,6 +211,8 @@ def input_gradients(
     n = tl.num_programs(2) - 1 - tl.program_id(2)
     oc = tl.program_id(0) * BC + tl.arange(0, BC)
     cm = oc < C
+    if EIGHT:
+        sc = sc // 8 * 8
     limit = HW if CL else sc
     base = n.to(tl.int64) * sn
     mu, r, a, b = norm_constants(mean, scale, weight, bias, oc, cm, eps, RUNNING)

@@ -75,8 +75,13 @@ def walk(geometry: Geometry, divided: Plan) -> tuple[int, ...]:
 
 def tile(geometry: Geometry, divided: Plan) -> dict[str, Any]:
     """The compile-time arguments that every kernel over maps has."""
+    large = not geometry.channels_last and geometry.positions > divided.tile_positions
     return dict(
-        BP=divided.tile_positions, BC=divided.tile_channels, CL=geometry.channels_last, FULL=divided.full
+        BP=divided.tile_positions,
+        BC=divided.tile_channels,
+        CL=geometry.channels_last,
+        FULL=divided.full,
+        EIGHT=large and geometry.positions % 16 == 8,
     )
 
 

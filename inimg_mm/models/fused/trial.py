@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional as F
 
 from . import gate_trial
@@ -23,10 +24,10 @@ def difference(device: torch.device, dtype: torch.dtype, channels_last: bool) ->
 
     Over the largest value, for a norm and its ReLU, a gated tail with a projection's norm, a calibration, a
     stem and gates, in training. Nothing is drawn from a random generator, and no statistics but those of the
-    trial change.
+    trial change. What it keeps for its own backward passes no checkpoint around it makes again.
     """
     inside = torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False)
-    with inside[0], inside[1], inside[2]:
+    with inside[0], inside[1], inside[2], saved_tensors_hooks(_itself, _itself):
         norms = [nn.BatchNorm2d(SHAPE[1], device=device) for _ in range(2)]
         y, x = (_waves(speed, device, dtype, channels_last) for speed in (0.7, 0.9))
         affine = [_waves(speed, device, torch.float32, True)[0, :, 0, 0] for speed in (0.3, 0.4, 0.5, 0.6)]
@@ -37,6 +38,10 @@ def difference(device: torch.device, dtype: torch.dtype, channels_last: bool) ->
         signs = affine[0].sign()
         stem = _farthest(_stem, _plain_stem, (_levels(device, dtype, channels_last), signs, affine[1]), norms)
         return max(float(block), float(calibration), float(stem), gate_trial.difference(device))
+
+
+def _itself(tensor: Tensor) -> Tensor:
+    return tensor
 
 
 def _farthest(fused: Any, plain: Any, tensors: tuple[Tensor, ...], norms: list[nn.BatchNorm2d]) -> Tensor:

@@ -148,8 +148,15 @@ IMAGE_CASES = {
     ),
 }
 """Of an image that three banks of up to 3x3 look at; the last names are kept in float64, too."""
-TILES = {'bf16': dict(BP=16, BC=128, CL=True, FULL=True), 'fp16': dict(BP=512, BC=4, CL=False, FULL=True)}
-"""Channels last and NCHW, as :func:`inimg_mm.models.fused.geometry.plan` divides large maps."""
+TILES = {
+    'bf16': dict(BP=16, BC=128, CL=True, FULL=True),
+    'fp16': dict(BP=512, BC=4, CL=False, FULL=True),
+    'fp16, 8 positions': dict(BP=512, BC=4, CL=False, FULL=True, EIGHT=True),
+}
+"""Channels last and NCHW, as :func:`inimg_mm.models.fused.geometry.plan` divides large maps.
+
+The size of the last ones is a multiple of 8, and not of 16.
+"""
 
 
 def assembled(kernel, given, constants, dtype, capability, folder, doubles=()):
@@ -165,7 +172,7 @@ def assembled(kernel, given, constants, dtype, capability, folder, doubles=()):
             signature[name] = f'*{kind}'
         else:
             signature[name] = 'fp32' if name in NUMBERS else 'i32'
-        free = name in (kernel.do_not_specialize or [])
+        free = name in (kernel.do_not_specialize or []) or (name == 'sc' and constants.get('EIGHT'))
         if signature[name][0] == '*' or (signature[name] == 'i32' and not free):
             attributes[index,] = [['tt.divisibility', 16]]
     source = compiler.ASTSource(kernel, signature, fixed, attributes)
@@ -189,16 +196,17 @@ def assert_no_spills(report):
 
 
 @pytest.mark.parametrize('capability', [80, 90])
-@pytest.mark.parametrize('dtype', TILES)
+@pytest.mark.parametrize('maps', TILES)
 @pytest.mark.parametrize('name', [*MAP_CASES, *CALIBRATION_CASES])
-def test_kernels_over_maps(name, dtype, capability, tmp_path):
+def test_kernels_over_maps(name, maps, capability, tmp_path):
     from inimg_mm.models.fused import calibration_kernels, map_kernels
 
     given, constants = {**MAP_CASES, **CALIBRATION_CASES}[name]
-    unit = dict(sc=1, sc2=1) if TILES[dtype]['CL'] else dict(sp=1, sp2=1)
+    tile, dtype = TILES[maps], maps.split(',')[0]
+    unit = dict(sc=1, sc2=1) if tile['CL'] else dict(sp=1, sp2=1)
     kernel = getattr(map_kernels if name in MAP_CASES else calibration_kernels, name.split()[0])
     unit = {axis: 1 for axis in unit if axis in [parameter.name for parameter in kernel.params]}
-    ptx, report = assembled(kernel, given, {**TILES[dtype], **unit, **constants}, dtype, capability, tmp_path)
+    ptx, report = assembled(kernel, given, {**tile, **unit, **constants}, dtype, capability, tmp_path)
     assert_no_spills(report)
     assert re.search(r'ld\.global[\w.:]*\.v4\.b32', ptx)  # 16 bytes at once
     writes_maps = {'out', 'q', 'dy'} & set(given)

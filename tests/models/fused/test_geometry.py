@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from inimg_mm.models.fused.calibrate import cells
 from inimg_mm.models.fused.geometry import Geometry, dense, like, plan, plan_rows
 
 SIZES = [(h, w) for h in (1, 2, 7, 13, 25, 50, 100, 200) for w in (1, 3, 14, 42, 84, 168, 336)]
@@ -61,3 +62,12 @@ def test_gaps_are_closed_in_the_layout_that_is_nearer():
     assert dense(last[..., ::2]).is_contiguous(memory_format=torch.channels_last)
     assert like(last, y).is_contiguous(memory_format=torch.channels_last)
     assert like(y, y) is y
+
+
+def test_tables_of_cells_stay_where_they_are():
+    """A graph that was recorded reads them, whatever sizes come afterwards."""
+    device = torch.device('cpu')
+    first = cells(3, 12, device)
+    for positions in range(1, 400):
+        cells(1, positions, device)
+    assert cells(3, 12, device) is first

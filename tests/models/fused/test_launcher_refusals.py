@@ -98,7 +98,7 @@ def test_an_error_of_a_launch_is_the_caller_s(card, said):
     ('environment', 'version', 'reason'),
     [
         (dict(INIMG_MM_FAST_LAUNCH='1'), launcher.TESTED[0], None),
-        (dict(INIMG_MM_FAST_LAUNCH='1'), '3.4.0', 'Triton 3.4.0 is not one of those tested (3.5.1)'),
+        (dict(INIMG_MM_FAST_LAUNCH='1'), '3.4.0', 'Triton 3.4.0 is not one of those tested (3.5.1, 3.6.0)'),
         (dict(INIMG_MM_FAST_LAUNCH='yes'), launcher.TESTED[0], "'yes' is neither 0 nor 1"),
         (
             dict(INIMG_MM_FAST_LAUNCH='1', TRITON_INTERPRET='1'),

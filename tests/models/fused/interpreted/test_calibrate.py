@@ -39,7 +39,8 @@ def far_from_float64(module, twin, inputs):
 @pytest.mark.parametrize('layout', LAYOUTS)
 @pytest.mark.parametrize('mode', MODES)
 @pytest.mark.parametrize(
-    ('size', 'small'), [((8, 12), (2, 3)), ((7, 10), (2, 3)), ((7, 5), (2, 1)), ((1, 3), (1, 1))]
+    ('size', 'small'),
+    [((8, 12), (2, 3)), ((7, 10), (2, 3)), ((7, 5), (2, 1)), ((27, 24), (6, 6)), ((1, 3), (1, 1))],
 )
 def test_equals_torch_in_float64(size, small, mode, layout):
     module, twin = set_up(Calibration(6), mode)

@@ -6,6 +6,7 @@ import torch
 from helpers.fused import beyond, distances
 from helpers.nets import image, randomise
 from inimg_mm.models import backbones
+from inimg_mm.models.fused import switch
 
 NETS = {
     'ResNet': dict(type='ResNet', depth=18, out_indices=(0, 1)),
@@ -91,6 +92,17 @@ def test_every_parameter_that_is_reached_has_a_gradient():
     net = switched(build('SE', frozen_stages=0), True)
     sum(out.mean() for out in net(image(12, 10))).backward()
     assert all((weight.grad is not None) == weight.requires_grad for weight in net.parameters())
+
+
+def test_the_first_use_may_be_in_a_block_that_is_computed_again():
+    block = switched(build('SE', with_cp=True), True).layer1[1]
+    x = torch.randn(2, 32, 5, 4, requires_grad=True)
+    switch._reason.cache_clear()
+    out = block(x)
+    assert type(out.grad_fn).__name__ == 'TailBackward'
+    (found,) = torch.autograd.grad(out.sum(), x)
+    block.with_cp = False
+    assert torch.equal(found, torch.autograd.grad(block(x).sum(), x)[0])
 
 
 def test_a_hook_on_a_block_s_norm_is_called():

@@ -5,8 +5,8 @@ from torch import nn
 from helpers.fused import LAYOUTS, MODES, beyond, distances, doubles, maps, results, set_up
 from inimg_mm.models.fused import norm_act
 
-SHAPES = [(3, 5, 4, 7), (2, 16, 4, 4), (1, 3, 1, 3), (2, 130, 3, 1), (5, 4, 1, 1)]
-"""Odd sizes, whole tiles, one sample and row, more channels than a tile has, maps of one pixel."""
+SHAPES = [(3, 5, 4, 7), (2, 16, 4, 4), (2, 6, 27, 24), (1, 3, 1, 3), (2, 130, 3, 1), (5, 4, 1, 1)]
+"""Odd sizes, whole tiles, 8 * 81 pixels, one sample and row, more channels than a tile, maps of one pixel."""
 
 
 def both(shape, mode, act, layout=torch.contiguous_format, dtype=torch.float32):

@@ -23,7 +23,7 @@ def test_equals_torch_in_float64(kind, mode, projected, layout):
     assert not beyond(1e-5, far)
 
 
-@pytest.mark.parametrize('shape', [(2, 130, 3, 1), (4, 3, 1, 1), (1, 16, 5, 5)])
+@pytest.mark.parametrize('shape', [(2, 130, 3, 1), (4, 3, 1, 1), (1, 16, 5, 5), (2, 6, 27, 24)])
 @pytest.mark.parametrize('kind', [None, 'DoubleFC'])
 def test_any_size(kind, shape):
     ending, twin = set_up(Ending(shape[1], gate_of(kind, shape[1]), projected=True), 'running')
