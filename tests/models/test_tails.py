@@ -350,7 +350,28 @@ def test_who_looks_at_a_part_of_scnet_finds_it(forms, part):
     assert as_wanted()
 
 
-@pytest.mark.parametrize('case', ['plain', 'plain, GN'])
+@pytest.mark.parametrize('case', ['SE', 'pair 1x1'])
+def test_a_gate_keeps_no_map(case):
+    """What it keeps does not grow with the image."""
+    small, large = (torch.randn(2, 3, side, side, dtype=torch.float64) for side in (64, 96))
+    nets = net_of(case), net_of('plain')
+    extra = [kept_bytes(nets[0], x) - kept_bytes(nets[1], x) for x in (small, large)]
+    assert extra[0] == extra[1]
+
+
+@pytest.mark.parametrize('training', [True, False])
+def test_running_statistics_that_are_switched_off(training):
+    net, x = net_of('SE').train(training), torch.randn(3, 3, 49, 64, dtype=torch.float64)
+    for norm in net.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.track_running_stats = False
+    actual = step_of(net, x)
+    with plain_forms():
+        expected = step_of(net, x)
+    assert_close(actual, expected, tolerance=1e-9)
+
+
+@pytest.mark.parametrize('case', ['plain', 'plain, GN', 'SE'])
 def test_who_keeps_the_last_norms_map_keeps_it_as_it_was(case):
     block, kept = net_of(case).layer2[1], []
     block.last_affine.register_forward_hook(lambda module, args, out: kept.append((out, out.clone())))

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from inimg_mm.errors import UsageError
 from inimg_mm.models.attention import AFTER_3X3, IDENTITY, POST, PRE, STANDARD, Gate, recalibrated_add
+from inimg_mm.models.eager import is_eager
 from inimg_mm.models.fused import can_fuse, made_again, norm_act, opened, tail, tail_fuses
 
 from .block_options import BlockOptions, basic_convolutions, bottleneck_convolutions, branch_width
 from .recomputing import checkpointed
-from .tails import gated_in_one, is_gated_in_one, sum_in_place
+from .tails import NormedFrom, can_be_replaced, gated_in_one, is_gated_in_one, normed, sum_in_place
 
 FUSED_POSITIONS = (STANDARD, AFTER_3X3)
 """Where a gate may stand in a block whose end is fused."""
@@ -106,14 +107,22 @@ class ResidualBlock(BaseModule):
     def output(self, x: Tensor) -> Tensor:
         """The block's output, not recomputed; its end is fused where that gives the same numbers."""
         fits = self.rectified and self.gate_position in FUSED_POSITIONS
-        y = self.before_norm(x) if fits and can_fuse(self.fused, x) else None
+        fused = fits and can_fuse(self.fused, x)
+        y = self.before_norm(x) if fused or (fits and self._keeps_less(x)) else None
         if y is None:
             return self.weighed_at(POST, self.join(*self.paths(x)))
-        shortcut, norm = opened(self.downsample, x)
+        shortcut, norm = opened(self.downsample, x) if fused else (x, self.downsample)
         parts = self.last_affine, self.gate_module, self.drop_path
-        if tail_fuses(y, shortcut, *parts, self.relu, self.fused):
+        if fused and tail_fuses(y, shortcut, *parts, self.relu, self.fused):
             return tail(y, shortcut, *parts, norm, self.fused, self.recompute)
-        return self.join(shortcut if norm is None else norm(shortcut), self.last_affine(y))
+        shortcut = shortcut if norm is None else norm(shortcut)
+        if can_be_replaced(self.last_affine, y):
+            return self.join(shortcut, *normed(self.last_affine, y))
+        return self.join(shortcut, self.last_affine(y))
+
+    def _keeps_less(self, x: Tensor) -> bool:
+        """Whether a gate on a CPU needs no map of its own, if the branch ends in a norm."""
+        return x.device.type == 'cpu' and self.gate_module is not None and is_eager(x)
 
     def run(self, function: Callable[[Tensor], Any], x: Tensor) -> Any:
         """``function(x)``, recomputed in the backward pass where ``with_cp`` asks for it."""
@@ -121,12 +130,15 @@ class ResidualBlock(BaseModule):
             return checkpointed(self, function, x)
         return function(x)
 
-    def join(self, shortcut: Tensor, residual: Tensor) -> Tensor:
-        """The output of the block from its two paths, each (N, C, H, W)."""
+    def join(self, shortcut: Tensor, residual: Tensor, source: NormedFrom | None = None) -> Tensor:
+        """The output of the block from its two paths, each (N, C, H, W).
+
+        With a ``source`` the residual's memory is given to the output.
+        """
         gate = self.gate_module
-        parts = (self.drop_path, self.relu) if self.rectified else (self.drop_path,)
-        if gate is not None and is_gated_in_one(shortcut, residual, gate, *parts):
-            return gated_in_one(shortcut, residual, gate, *parts)
+        relu = self.relu if self.rectified else None
+        if gate is not None and is_gated_in_one(shortcut, residual, gate, self.drop_path, relu):
+            return gated_in_one(shortcut, residual, gate, self.drop_path, relu, source)
         if gate is None and type(self.drop_path) is nn.Identity:
             out = sum_in_place(shortcut, residual, self.last_affine)
         else:

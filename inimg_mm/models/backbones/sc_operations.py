@@ -82,11 +82,6 @@ def _calibration(y: Tensor, small: Tensor, identity: bool) -> Tensor:
     return torch.sigmoid(y + up if identity else up)
 
 
-def _rows(maps: Tensor) -> Tensor:
-    """(N, C, H, W) as (N * H * W, C)."""
-    return maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1])
-
-
 class _TwoProjections(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
@@ -96,13 +91,11 @@ class _TwoProjections(Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, *weights = ctx.saved_tensors
-        rows = [_rows(grad) for grad in grads]
-        of_x = rows[0].mm(weights[0].flatten(1)).addmm_(rows[1], weights[1].flatten(1))
-        of_x = of_x.view(len(x), *x.shape[2:], x.shape[1]).permute(0, 3, 1, 2)
-        of_weights = [
-            (grad.T @ _rows(x)).view_as(weight) if needed else None
-            for grad, weight, needed in zip(rows, weights, ctx.needs_input_grad[1:], strict=True)
-        ]
+        grad, weight = torch.cat(grads, 1), torch.cat(weights)
+        mask = [*(bool(needed) for needed in (ctx.needs_input_grad[0], any(ctx.needs_input_grad[1:]))), False]
+        geometry = [1, 1], [0, 0], [1, 1], False, [0, 0], 1
+        of_x, of_weight, _ = torch.ops.aten.convolution_backward(grad, x, weight, None, *geometry, mask)
+        of_weights = (None, None) if of_weight is None else of_weight.split([len(part) for part in weights])
         return of_x, *of_weights
 
 

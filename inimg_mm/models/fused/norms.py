@@ -40,7 +40,7 @@ class NormCall(NamedTuple):
     def of(cls, norm: Any) -> 'NormCall':
         """What ``norm`` would do now; :func:`is_fusable` has said that it can be read."""
         running = not norm.training and norm.running_mean is not None
-        tracked = norm.training and norm.num_batches_tracked is not None
+        tracked = norm.training and norm.track_running_stats and norm.num_batches_tracked is not None
         return cls(
             running,
             norm.running_mean if running or tracked else None,
