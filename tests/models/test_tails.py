@@ -330,6 +330,29 @@ def test_who_looks_at_a_part_finds_it(forms, change):
     assert as_wanted is None or as_wanted()
 
 
+def test_a_subclass_that_changes_the_template_is_asked_for_it(forms):
+    class Doubled(blocks.Bottleneck):
+        def branch(self, x):
+            return 2 * super().branch(x)
+
+    class Thirds(blocks.Bottleneck):
+        def join(self, shortcut, residual):
+            return super().join(shortcut / 3, residual)
+
+    assert blocks.Bottleneck.ends_in_norm
+    assert not Doubled.ends_in_norm
+    assert not Thirds.ends_in_norm
+    block, x = block_of('SE')
+    shortcut, residual = block.paths(x)
+    block.__class__ = Thirds
+    torch.testing.assert_close(block(3 * x), block.relu(x + block.se_layer(r := block.branch(3 * x)) * r))
+    forms.clear()
+    block.__class__ = Doubled
+    expected = block.relu(shortcut + block.se_layer(2 * residual) * 2 * residual)
+    torch.testing.assert_close(block(x), expected, rtol=0, atol=1e-12)
+    assert forms == ['in one']
+
+
 def test_a_layer_inside_a_gate_may_be_hooked(forms):
     block, x = block_of('SE')
     as_wanted = hooked('se_layer.conv1.activate')(block)

@@ -50,7 +50,7 @@ def _norm(norm: nn.Module) -> str:
 def _obstacle(block: ResidualBlock, switch: Fused) -> str | None:
     if switch is False:
         return 'fused=False'
-    if not block.rectified or type(block).before_norm is ResidualBlock.before_norm:
+    if not (block.rectified and block.ends_in_norm):
         return 'it does not end in a norm, a sum and a ReLU; its norms are fused with their ReLUs'
     if block.gate_position not in FUSED_POSITIONS:
         return f'its gate stands at {block.gate_position!r}'

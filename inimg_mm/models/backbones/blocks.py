@@ -21,6 +21,8 @@ from .tails import NormedFrom, can_be_replaced, gated_in_one, is_gated_in_one, n
 
 FUSED_POSITIONS = (STANDARD, AFTER_3X3)
 """Where a gate may stand in a block whose end is fused."""
+TEMPLATE = {'before_norm', 'branch', 'paths', 'join'}
+"""What says what a block computes; a subclass that changes some of it, not the first, is called as it is."""
 
 
 class ResidualBlock(BaseModule):
@@ -43,6 +45,8 @@ class ResidualBlock(BaseModule):
     """Where its gate can stand."""
     rectified: ClassVar[bool] = True
     """Whether a ReLU follows the add."""
+    ends_in_norm: ClassVar[bool] = False
+    """Whether the branch is :meth:`before_norm` and a norm; see :data:`TEMPLATE`."""
 
     def __init__(
         self, options: BlockOptions, downsample: nn.Module | None = None, gate: Gate | None = None
@@ -97,20 +101,22 @@ class ResidualBlock(BaseModule):
         """Map (N, C_in, H, W) to (N, C_out, H / stride, W / stride)."""
         return self.run(self.output, x)
 
-    def before_norm(self, x: Tensor) -> Tensor | None:
-        """The branch without its last norm, where the block ends in that, the add and a ReLU; otherwise None.
+    def before_norm(self, x: Tensor) -> Tensor:
+        """The branch without its last norm, of a block that :attr:`ends_in_norm`."""
+        raise NotImplementedError
 
-        A subclass that changes :meth:`branch` changes this, too.
-        """
-        return None
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if TEMPLATE & set(vars(cls)):
+            cls.ends_in_norm = 'before_norm' in vars(cls)
 
     def output(self, x: Tensor) -> Tensor:
         """The block's output, not recomputed; its end is fused where that gives the same numbers."""
-        fits = self.rectified and self.gate_position in FUSED_POSITIONS
+        fits = self.ends_in_norm and self.rectified and self.gate_position in FUSED_POSITIONS
         fused = fits and can_fuse(self.fused, x)
-        y = self.before_norm(x) if fused or (fits and self._keeps_less(x)) else None
-        if y is None:
+        if not (fused or (fits and self._keeps_less(x))):
             return self.weighed_at(POST, self.join(*self.paths(x)))
+        y = self.before_norm(x)
         shortcut, norm = opened(self.downsample, x) if fused else (x, self.downsample)
         parts = self.last_affine, self.gate_module, self.drop_path
         if fused and tail_fuses(y, shortcut, *parts, self.relu, self.fused):
@@ -121,7 +127,7 @@ class ResidualBlock(BaseModule):
         return self.join(shortcut, self.last_affine(y))
 
     def _keeps_less(self, x: Tensor) -> bool:
-        """Whether a gate on a CPU needs no map of its own, if the branch ends in a norm."""
+        """Whether a gate on a CPU needs no map of its own."""
         return x.device.type == 'cpu' and self.gate_module is not None and is_eager(x)
 
     def run(self, function: Callable[[Tensor], Any], x: Tensor) -> Any:
