@@ -13,9 +13,9 @@ from inimg_mm.registry import MODELS
 
 from .blocks import BlockOptions
 from .preact_blocks import NormConvBlock, PreActBasicBlock, PreActBottleneck, PreActivation, PreActStage
+from .projections import projection
 from .resnet import ResNet
 from .separable import outside_stems
-from .shortcuts import projection
 from .stages import three_equal_stages
 
 STEMS = ('imagenet', 'cifar')

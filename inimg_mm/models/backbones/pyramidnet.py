@@ -14,8 +14,8 @@ from inimg_mm.registry import MODELS
 from .blocks import BlockOptions, basic_convolutions, bottleneck_convolutions
 from .preact_blocks import NormConvBlock
 from .preact_resnet import BASIC, BOTTLENECKS, PreActResNet
+from .projections import PaddedShortcut
 from .shake_drop import ShakeDrop
-from .shortcuts import PaddedShortcut
 
 PADDED_FOLD = dict(width=16, pad=True)
 """Rows of an inner image, whose last is filled with zeros: the widths have no common divisor."""

@@ -19,8 +19,8 @@ from .base import Backbone, unknown_argument
 from .block_options import BlockOptions, one_width
 from .blocks import BasicBlock, Bottleneck
 from .pretrained_init import starting_point
+from .projections import projection
 from .separable import outside_stems
-from .shortcuts import projection
 from .stages import block_dilations, stage_dcn
 from .stems import stem_conv
 
