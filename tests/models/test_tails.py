@@ -394,6 +394,19 @@ def test_running_statistics_that_are_switched_off(training):
     assert_close(actual, expected, tolerance=1e-9)
 
 
+def test_running_statistics_without_a_counter_are_kept():
+    net, x = net_of('SE'), torch.randn(3, 3, 49, 64, dtype=torch.float64)
+    for norm in net.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.num_batches_tracked = None
+    actual = step_of(net, x)
+    with plain_forms():
+        assert_close(actual, step_of(net, x), tolerance=1e-9)
+    assert all(
+        not torch.equal(a, b) for a, b in zip(actual[-len(list(net.buffers())) :], net.buffers(), strict=True)
+    )
+
+
 @pytest.mark.parametrize('case', ['plain', 'plain, GN', 'SE'])
 def test_who_keeps_the_last_norms_map_keeps_it_as_it_was(case):
     block, kept = net_of(case).layer2[1], []

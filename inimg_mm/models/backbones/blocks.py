@@ -46,7 +46,9 @@ class ResidualBlock(BaseModule):
     rectified: ClassVar[bool] = True
     """Whether a ReLU follows the add."""
     ends_in_norm: ClassVar[bool] = False
-    """Whether the branch is :meth:`before_norm` and a norm; see :data:`TEMPLATE`."""
+    """Whether the branch is :attr:`before_norm` and :attr:`last_affine`, a norm; see :data:`TEMPLATE`."""
+    before_norm: Callable[[Tensor], Tensor]
+    """The branch without its last norm: a method of the blocks that end in one."""
 
     def __init__(
         self, options: BlockOptions, downsample: nn.Module | None = None, gate: Gate | None = None
@@ -101,10 +103,6 @@ class ResidualBlock(BaseModule):
         """Map (N, C_in, H, W) to (N, C_out, H / stride, W / stride)."""
         return self.run(self.output, x)
 
-    def before_norm(self, x: Tensor) -> Tensor:
-        """The branch without its last norm, of a block that :attr:`ends_in_norm`."""
-        raise NotImplementedError
-
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if TEMPLATE & set(vars(cls)):
@@ -117,7 +115,7 @@ class ResidualBlock(BaseModule):
         if not (fused or (fits and self._keeps_less(x))):
             return self.weighed_at(POST, self.join(*self.paths(x)))
         y = self.before_norm(x)
-        shortcut, norm = opened(self.downsample, x) if fused else (x, self.downsample)
+        shortcut, norm = opened(self.downsample, x)
         parts = self.last_affine, self.gate_module, self.drop_path
         if fused and tail_fuses(y, shortcut, *parts, self.relu, self.fused):
             return tail(y, shortcut, *parts, norm, self.fused, self.recompute)

@@ -92,7 +92,8 @@ class _TwoProjections(Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, *weights = ctx.saved_tensors
         grad, weight = torch.cat(grads, 1), torch.cat(weights)
-        mask = [*(bool(needed) for needed in (ctx.needs_input_grad[0], any(ctx.needs_input_grad[1:]))), False]
+        of_x_needed, *of_weights_needed = ctx.needs_input_grad
+        mask = [of_x_needed, any(of_weights_needed), False]
         geometry = [1, 1], [0, 0], [1, 1], False, [0, 0], 1
         of_x, of_weight, _ = torch.ops.aten.convolution_backward(grad, x, weight, None, *geometry, mask)
         of_weights = (None, None) if of_weight is None else of_weight.split([len(part) for part in weights])

@@ -21,7 +21,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from inimg_mm.models.attention import Gate
 from inimg_mm.models.eager import is_eager, is_untouched
-from inimg_mm.models.fused import NormCall
+from inimg_mm.models.fused.norms import NormCall, takes, unreadable
 
 CACHED_VALUES = 2**18
 """As many values as a product may have that is made only to be summed, so that it stays in the cache."""
@@ -53,13 +53,8 @@ def can_be_replaced(norm: nn.Module, y: Tensor) -> bool:
         type(norm) is nn.BatchNorm2d
         and y.device.type == 'cpu'
         and is_eager(y)
-        and is_untouched(norm)
-        and norm.weight is not None
-        and norm.momentum is not None
-        and (norm.running_mean is None) == (norm.num_batches_tracked is None)
-        and y.dim() == 4
-        and y.shape[1] == norm.num_features
-        and y.numel() > norm.num_features  # torch refuses one value a channel
+        and unreadable(norm) is None
+        and takes(norm, y)
         and y.dtype == norm.weight.dtype
     )
 
@@ -210,7 +205,7 @@ class _Tail(Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         weight, *kept = ctx.saved_tensors
         q = torch.ops.aten.threshold_backward(grads[0], kept.pop(0), 0) if ctx.rectified else grads[0]
-        nothing = (None,) * (6 if ctx.call is not None else 0)
+        nothing = (None,) * (0 if ctx.call is None else len(NormedFrom._fields))
         if torch.is_grad_enabled():  # for second derivatives each gradient must be its own formula's
             residual = kept[0] if ctx.call is None else ctx.call.formula(*kept[:3])
             return q * weight, q, _sums_of_products(q, residual), None, None, None, *nothing

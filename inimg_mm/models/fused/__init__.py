@@ -9,7 +9,6 @@ from .gates import has_kernels
 from .made_again import checked_recompute, made_again
 from .norm_act import norm_act
 from .norm_pair import norm_act_of_both
-from .norms import NormCall
 from .opening import opened
 from .stem import stem, stem_obstacle
 from .switch import ENVIRONMENT, Fused, can_fuse, checked_switch, why_not
@@ -18,7 +17,6 @@ from .tail import obstacle, tail, tail_fuses
 __all__ = [
     'ENVIRONMENT',
     'Fused',
-    'NormCall',
     'calibrate',
     'calibrate_fuses',
     'can_fuse',

@@ -63,22 +63,40 @@ class NormCall(NamedTuple):
         return F.batch_norm(y, *statistics, weight, bias, not self.running, 0.0, self.eps)
 
 
+def unreadable(norm: Any) -> str | None:
+    """Why a norm's weights and :class:`NormCall` do not say what it does; None where they do."""
+    if type(norm) not in (nn.BatchNorm2d, nn.SyncBatchNorm):
+        return f'its norm is a {type(norm).__name__}'
+    if not is_untouched(norm):
+        return 'its norm has a hook, a parametrization or a forward of its own'
+    if norm.weight is None or norm.bias is None:
+        return 'its norm has no weight and bias'
+    if norm.training and norm.track_running_stats and norm.momentum is None:
+        return 'its norm averages its statistics over all batches (momentum=None)'
+    if (norm.running_mean is None) != (norm.num_batches_tracked is None):
+        return 'its norm has running statistics without a counter of batches'
+    return None
+
+
+def takes(norm: Any, y: Tensor) -> bool:
+    """Whether ``y`` is a map, (N, C, H, W), that ``norm`` can work on: torch refuses one value a channel."""
+    if y.dim() != 4 or y.shape[1] != norm.num_features:
+        return False
+    least = 2 if norm.training or norm.running_mean is None else 1
+    return y.numel() >= least * y.shape[1] > 0
+
+
 def obstacle(norm: Any, fused: Fused) -> str | None:
     """Why ``norm`` is called as it is, whatever its input; None where the kernels compute what it does.
 
     All processes of a SyncBN have to take one form, and whether they can is not known here: it takes
     ``fused=True``.
     """
-    if type(norm) not in (nn.BatchNorm2d, nn.SyncBatchNorm):
-        return f'its norm is a {type(norm).__name__}'
-    if not is_untouched(norm):
-        return 'its norm has a hook, a parametrization or a forward of its own'
+    reason = unreadable(norm)
+    if reason is not None:
+        return reason
     if fused is not True and norm.training and _group(norm) is not None:
         return 'its norm is a SyncBN of several processes, which takes fused=True'
-    if norm.weight is None or norm.bias is None:
-        return 'its norm has no weight and bias'
-    if norm.training and norm.track_running_stats and norm.momentum is None:
-        return 'its norm averages its statistics over all batches (momentum=None)'
     buffers = [norm.running_mean, norm.running_var]
     if norm.weight.dtype not in DTYPES or any(b is not None and b.dtype != torch.float32 for b in buffers):
         return f'its norm is kept in {str(norm.weight.dtype).removeprefix("torch.")}'
@@ -88,15 +106,11 @@ def obstacle(norm: Any, fused: Fused) -> str | None:
 def is_fusable(norm: Any, y: Tensor, fused: Fused) -> bool:
     """Whether the kernels compute exactly what ``norm(y)`` does, see :func:`obstacle`.
 
-    Not where a batch has one value a channel, which torch refuses, nor where offsets or devices do not fit.
+    Not where it does not take ``y``, nor where dtype, offsets or devices do not fit.
     """
-    if obstacle(norm, fused) is not None:
+    if obstacle(norm, fused) is not None or not takes(norm, y):
         return False
-    if y.dim() != 4 or y.dtype not in DTYPES or y.shape[1] != norm.num_features:
-        return False
-    values = y.numel() // max(y.shape[1], 1)
-    of_batch = norm.training or norm.running_mean is None
-    if values == 0 or y.numel() // len(y) > LARGEST_OFFSET or (of_batch and values == 1):
+    if y.dtype not in DTYPES or y.numel() // len(y) > LARGEST_OFFSET:
         return False
     tensors = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
     return all(t is None or (t.device == y.device and t.is_contiguous()) for t in tensors)
